@@ -1,0 +1,36 @@
+#pragma once
+
+/*
+ * Text from outside: is it UTF-8, and how is it shown where a control character could forge a line,
+ * a field or a terminal sequence. All functions take bytes and a length; NUL is a byte like others.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/macro.h"
+#include "base/strbuf.h"
+
+/* Length (1 to 4) of the valid UTF-8 sequence (RFC 3629: no surrogates, nothing overlong, at most
+ * U+10FFFF) at @s, of which @n > 0 bytes are there; 0 if there is none. */
+size_t text_utf8_sequence(const char *s, size_t n) _pure_;
+
+bool text_is_utf8(const char *s, size_t n) _pure_;
+
+/* Appends @s with everything that could deceive escaped: C0 and C1 controls, DEL, U+2028, U+2029
+ * and bytes that are no UTF-8 become \xHH (one for each byte), a backslash becomes two. */
+void text_add_escaped(struct strbuf *b, const char *s, size_t n);
+
+/* Appends @s as UTF-8: bytes that are no UTF-8 become U+FFFD. */
+void text_add_utf8(struct strbuf *b, const char *s, size_t n);
+
+/* Largest m <= @n such that @s[0..m) does not end inside a UTF-8 sequence. */
+size_t text_utf8_truncate(const char *s, size_t n) _pure_;
+
+/* Levenshtein distance of two words of at most 63 bytes (longer ones count as far apart). */
+unsigned int text_distance(const char *a, const char *b);
+
+/* A name for databases and sinks: [A-Za-z0-9._-]{1,63}. */
+bool text_is_name(const char *s) _pure_;
+
+bool text_equal(const char *a, const char *b) _pure_; /* NULL equals only NULL */
