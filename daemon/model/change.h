@@ -1,0 +1,141 @@
+#pragma once
+
+/*
+ * A change: one schema change that committed, or what stands in for some (a resync), or another
+ * channel's notification. Immutable once the store has given it its sequence; shared by reference
+ * count between the lanes, on the loop's thread only.
+ *
+ * Its encodings are made on first use and kept (change_encoding()), so nothing is encoded twice for
+ * two sinks.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/macro.h"
+
+enum change_kind {
+	CHANGE_DDL,          /* CloudEvents type schemarelay.schema_changed */
+	CHANGE_NOTIFICATION, /* schemarelay.notification: a channel that the configuration names */
+	CHANGE_RESYNC,       /* schemarelay.resync */
+};
+
+/* Why consumers must refresh everything; the words are part of the formats (schemarelay-formats(7)). */
+enum resync_reason {
+	RESYNC_LISTEN_GAP,       /* listen mode: the connection was away */
+	RESYNC_IDENTITY_CHANGED, /* another server, database, timeline or journal behind the name */
+	RESYNC_JOURNAL_REWOUND,  /* the server's xids or rows are older than what was read */
+	RESYNC_JOURNAL_PRUNED,   /* rows were pruned before they were read */
+	RESYNC_CONDITION_BEGAN,  /* changes cannot be seen from now on (trigger disabled, ...) */
+	RESYNC_CONDITION_ENDED,  /* they could not be seen until now */
+	RESYNC_DELIVERIES_DROPPED, /* the relay had no room for what this sink was owed */
+	RESYNC_NOTIFICATIONS_LOST, /* listen mode: notifications arrived that could not be kept */
+	_RESYNC_REASON_N,
+};
+
+/* "listen_gap", ... */
+const char *resync_reason_name(enum resync_reason reason);
+
+struct change_object {
+	const char *type;     /* lower case, as pg_event_trigger_ddl_commands() names it: "table" */
+	const char *schema;   /* NULL where there is none (GRANT) */
+	const char *identity; /* NULL likewise; qualified and quoted by the server; any UTF-8 */
+	const char *command;  /* the object's own command tag: "CREATE INDEX" */
+	bool temporary;
+};
+
+enum encoding {
+	ENCODING_CLOUDEVENT,        /* structured mode, one line, no line feed at its end */
+	ENCODING_RAW,               /* the payload as it came */
+	ENCODING_CLOUDEVENT_BINARY, /* the data alone; the attributes travel as headers */
+	_ENCODING_N,
+};
+
+struct bytes {
+	char *data; /* NUL-terminated behind its length */
+	size_t len;
+};
+
+struct change {
+	unsigned int n_ref;
+	enum change_kind kind;
+	uint64_t sequence; /* relay-wide, rising; 0 until the store gave it */
+	char *database;    /* the configured name */
+	char *channel;     /* the notification's channel; NULL for a journal row and a resync */
+	char id[37];       /* lower-case UUID: the journal's event_id, else made by the relay */
+	char *tag;         /* "CREATE TABLE", "RESYNC"; NULL for a notification that is no DDL */
+	char *time; /* RFC 3339 with Z: when the DDL ran, as the payload says; else `recorded` */
+	usec_t recorded; /* CLOCK_REALTIME: when the relay took it in */
+	bool from_journal;
+	bool incomplete; /* the objects could not be had: match them with "*" only */
+	bool truncated;  /* more objects than listed */
+	bool replayed;
+
+	/* From the journal's payload, each NULL where it is null or absent. */
+	char *server_database; /* the database's name on its server */
+	char *user;
+	char *role;
+	char *application;
+	char *client;
+	struct change_object *objects;
+	size_t n_objects;
+
+	struct bytes payload; /* UTF-8; JSON iff payload_is_json */
+	bool payload_is_json;
+
+	struct bytes encodings[_ENCODING_N]; /* change_encoding() only */
+	void *arena;                         /* holds the strings of `objects` */
+};
+
+struct change *change_ref(struct change *c);
+struct change *change_unref(struct change *c); /* takes NULL, returns NULL */
+DEFINE_CLEANUP(struct change *, change_unref)
+
+/*
+ * A change from a journal row. @event_id: the row's UUID as PostgreSQL prints it; @payload: the
+ * row's JSON, not NUL-terminated, copied. @recorded: CLOCK_REALTIME now.
+ *
+ * A payload that is no valid UTF-8, no JSON object, too large or lacks type, tag and timestamp still
+ * makes a change: `incomplete`, with what could be understood, and a payload made by the relay
+ * (the three base keys, "database" and "incomplete": true). No row can stop a database.
+ * -ENOMEM, -EINVAL (event_id is no UUID).
+ */
+int change_new_journal(struct change **ret, const char *database, const char *event_id,
+		       const char *payload, size_t n_payload, usec_t recorded) _must_check_;
+
+enum {
+	PAYLOAD_E_INVALID = 1, /* no UTF-8, or not the three keys of the documented doorbell */
+	PAYLOAD_E_OVERSIZED,   /* more than LIMIT_PAYLOAD_NOTIFY */
+};
+
+/*
+ * A change from a notification's payload (listen mode, further channels). Hostile: any role may
+ * send anything. On @schema_channel (the channel is schema_changed) the payload must be a JSON
+ * object with the strings type, tag and timestamp (an older form's now()::text is accepted and
+ * normalised to RFC 3339 in `time`; the payload itself stays as it came), else PAYLOAD_E_INVALID.
+ * On another channel any payload is accepted; bytes that are no UTF-8 become U+FFFD.
+ * @id: a fresh UUID for it. -ENOMEM.
+ */
+int change_new_notification(struct change **ret, const char *database, const char *channel,
+			    bool schema_channel, const char *id, const char *payload,
+			    size_t n_payload, usec_t recorded) _must_check_;
+
+/* A resync for @database. -ENOMEM. */
+int change_new_resync(struct change **ret, const char *database, enum resync_reason reason,
+		      const char *id, usec_t recorded) _must_check_;
+
+/* A random (version 4) UUID, lower case. */
+void change_random_id(char id[37]);
+
+/* A command that touched nothing (IF NOT EXISTS that found it): a journal row without objects. */
+static inline bool change_is_no_op(const struct change *c)
+{
+	return c->kind == CHANGE_DDL && c->from_journal && !c->incomplete && c->n_objects == 0;
+}
+
+/* The encoding, made on first use, owned by the change. `sequence` must have been given.
+ * -ENOMEM. */
+int change_encoding(const struct bytes **ret, struct change *c, enum encoding e) _must_check_;

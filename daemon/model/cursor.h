@@ -1,0 +1,28 @@
+#pragma once
+
+/*
+ * How far the relay has read one journal (DESIGN.md, section 4), and whose journal that was.
+ */
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/cleanup.h"
+#include "base/macro.h"
+
+struct cursor {
+	uint64_t system_identifier;
+	uint32_t database_oid;
+	uint32_t timeline;
+	char install_id[37];
+	char *snapshot; /* pg_snapshot as text, "100:105:102,103" */
+	bool has_row;   /* a row was read; the next two tell the newest */
+	int64_t row_id;
+	char row_event_id[37];
+};
+
+void cursor_init(struct cursor *c);
+void cursor_done(struct cursor *c);
+
+/* A deep copy; @to is released first. -ENOMEM leaves @to as it was. */
+int cursor_copy(struct cursor *to, const struct cursor *from) _must_check_;

@@ -1,0 +1,26 @@
+#pragma once
+
+/*
+ * A delivery: one change owed to one sink; a member of its lane's queue until it is settled. Owned
+ * by the lane.
+ */
+
+#include "base/clock.h"
+#include "base/list.h"
+#include "model/change.h"
+
+struct lane;
+
+struct delivery {
+	struct list link; /* lane->queue */
+	struct lane *lane;
+	struct change *change; /* one reference */
+	usec_t since;          /* CLOCK_MONOTONIC: when it became owed */
+	unsigned int attempts;
+	unsigned int rejections;
+};
+
+/* Takes a reference of @c. The delivery is on no queue yet. -ENOMEM. */
+int delivery_new(struct delivery **ret, struct lane *lane, struct change *c,
+		 usec_t now) _must_check_;
+struct delivery *delivery_free(struct delivery *d); /* takes NULL, returns NULL */
