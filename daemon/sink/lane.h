@@ -1,0 +1,48 @@
+#pragma once
+
+/*
+ * A lane: the deliveries of one database to one sink, strictly in order, one submission under way.
+ * A lane's state is its membership in one of its sink's lists; lane_set_state() is the only mutator.
+ */
+
+#include <stdbool.h>
+
+#include "base/list.h"
+#include "base/macro.h"
+#include "loop/loop.h"
+#include "model/delivery.h"
+
+enum lane_state {
+	LANE_IDLE,    /* nothing is owed */
+	LANE_READY,   /* waits for its turn, in the order in which lanes became ready */
+	LANE_BUSY,    /* one submission is under way */
+	LANE_DELAYED, /* its first delivery was rejected and waits for its next try */
+	_LANE_STATE_N,
+};
+
+struct sink;
+
+struct lane {
+	struct list link; /* sink->lanes[state] */
+	enum lane_state state;
+	struct sink *sink;
+	char *database;
+	struct list queue; /* struct delivery */
+	size_t n_queue;
+	unsigned int n_busy;      /* members of the submission under way, from the queue's front */
+	unsigned int n_batch;     /* members of a submission that will be tried again; 0: free */
+	struct loop_timer *timer; /* LANE_DELAYED; made when first needed */
+	/* sink_done_later() */
+	struct list done_link;
+	bool done_ok;
+	char *done_detail;
+};
+
+/* The sink's lane for that database, made if there is none. -ENOMEM. */
+int lane_get(struct lane **ret, struct sink *s, const char *database) _must_check_;
+struct lane *lane_free(struct lane *l); /* with what is owed; takes NULL, returns NULL */
+
+void lane_set_state(struct lane *l, enum lane_state state);
+
+/* The first delivery; the lane must not be empty. */
+struct delivery *lane_first(struct lane *l);

@@ -1,0 +1,154 @@
+#pragma once
+
+/*
+ * A sink: where changes go. This file holds what all kinds share: lanes and their order, the gate
+ * (at most `in_flight` at once, one per lane), verdicts, backoff and probe, giving up. A kind is a
+ * const vtable, one file, one row in the registry (sink_registry.c).
+ *
+ *	OPEN	   what is due is submitted
+ *	BACKOFF	   nothing is submitted until the timer fires (after a RETRY)
+ *	PROBING	   one delivery is under way; OK opens, RETRY backs off for longer
+ *	PAUSED	   by configuration or command; what is under way may end
+ *	GONE	   the receiver wants no more (410); kept until sink_enable()
+ *
+ * Invariants: a lane has at most one submission under way; its deliveries are submitted in the
+ * order of the queue, and leave it from the front only. submit() never completes inside itself. After
+ * close() the kind calls nothing any more; what was under way is owed again.
+ */
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/backoff.h"
+#include "base/clock.h"
+#include "base/list.h"
+#include "base/macro.h"
+#include "loop/loop.h"
+#include "model/config.h"
+#include "model/delivery.h"
+#include "sink/lane.h"
+
+struct sink;
+struct resolver;
+struct http;
+
+enum verdict {
+	VERDICT_OK,
+	VERDICT_RETRY,  /* the sink is unwell: all of it waits */
+	VERDICT_REJECT, /* this delivery is refused: three times, then it is a dead letter */
+	VERDICT_GONE,   /* the sink wants no more */
+};
+
+/* What the world said; copied by whoever keeps it. */
+struct verdict_info {
+	int status;         /* HTTP status, or 0 */
+	usec_t retry_after; /* the peer asks to wait so long; 0: it does not */
+	const char *detail; /* "HTTP 503", "connection refused"; no secret, no URL query; or NULL */
+	const char *answer; /* first bytes of the peer's answer (at most 512), or NULL */
+	size_t n_answer;
+};
+
+enum sink_state { SINK_OPEN, SINK_BACKOFF, SINK_PROBING, SINK_PAUSED, SINK_GONE };
+
+const char *sink_state_name(enum sink_state state); /* "open", "backoff", ... */
+
+/* Shared by all sinks; owned by the relay. */
+struct sink_env {
+	struct loop *loop;
+	struct resolver *resolver;
+	struct http *http;
+	const char *hostname; /* for syslog: the host's name, printable ASCII, at most 255 */
+};
+
+struct sink_ops {
+	const char *type;
+	/* Allocates s->impl, opens what must be open before READY. A world's failure that may pass
+	 * (the peer is down) is no failure here: submissions then answer RETRY. Positive: the
+	 * configuration cannot work at all (a socket's directory is missing); *ret_message, which
+	 * the caller frees, says what and what to do. */
+	int (*open)(struct sink *s, const struct sink_conf *conf, char **ret_message);
+	/* Begins the delivery of @d and of the @n - 1 that follow it in its lane's queue (n is 1
+	 * unless conf's batch allows more). Answers later with one sink_done() for all of them.
+	 * Negative: our failure; nothing is under way then. */
+	int (*submit)(struct sink *s, struct delivery *d, unsigned int n);
+	/* Ends everything; no sink_done() after this. Takes a half-opened sink. */
+	void (*close)(struct sink *s);
+};
+
+/* What the relay hears; all on the loop's thread, never inside a call of the relay's, but for those
+ * of sink_done() itself. */
+struct sink_callbacks {
+	/* @d leaves its lane now: delivered, or given up (@why is the last verdict; REJECT: refused
+	 * three times; RETRY: too old). The delivery is freed after the call. */
+	void (*on_settled)(void *userdata, struct sink *s, struct delivery *d, enum verdict why,
+			   const struct verdict_info *info);
+	/* The state changed, or the reason of a backoff did. */
+	void (*on_state)(void *userdata, struct sink *s, const struct verdict_info *info);
+	/* Something worth a line in the log that is no change of state (a subscriber dropped). */
+	void (*on_notice)(void *userdata, struct sink *s, int level, const char *message);
+	void *userdata;
+};
+
+struct sink {
+	const struct sink_ops *ops;
+	const struct sink_env *env;
+	const struct sink_conf *conf; /* borrowed from the present configuration */
+	const struct sink_callbacks *callbacks;
+	char *name;
+	void *impl; /* the kind's own */
+
+	enum sink_state state;
+	struct backoff backoff;
+	struct loop_timer *timer;  /* end of the backoff */
+	struct loop_task dispatch; /* submits what is due */
+	struct loop_task complete; /* sink_done_later() */
+	struct list done_later;
+	struct list lanes[_LANE_STATE_N];
+	void *lanes_by_database; /* tsearch(3) tree */
+	unsigned int n_in_flight;
+	uint64_t n_owed;     /* deliveries in all lanes */
+	uint64_t bytes_owed; /* their payloads */
+
+	/* For the status. */
+	int last_status;
+	char last_error[256];
+	uint64_t n_delivered, n_retries, n_rejected, n_expired;
+};
+
+/* The registry: NULL if there is no such kind in this build. */
+const struct sink_ops *sink_ops_of(enum sink_type type);
+
+/* -ENOMEM; positive: see sink_ops.open. @conf, @env and @callbacks outlive the sink (until
+ * sink_reconfigure()). */
+int sink_new(struct sink **ret, const struct sink_conf *conf, const struct sink_env *env,
+	     const struct sink_callbacks *callbacks, char **ret_message) _must_check_;
+/* What is owed is freed without a call of on_settled. Takes NULL, returns NULL. */
+struct sink *sink_free(struct sink *s);
+/* Takes the new configuration; reopens the transport if its part changed; lanes stay. Positive: the new
+ * transport cannot be opened: the sink answers RETRY until it can (it is opened again with every
+ * probe). */
+int sink_reconfigure(struct sink *s, const struct sink_conf *conf, char **ret_message) _must_check_;
+
+/* One more change is owed, behind the others of its database. -ENOMEM. */
+int sink_owe(struct sink *s, struct change *c) _must_check_;
+
+void sink_pause(struct sink *s);
+void sink_resume(struct sink *s);
+void sink_enable(struct sink *s);
+
+/* Takes the oldest delivery that is not under way from the lane that owes most; NULL if all are.
+ * The caller frees it. For a store without room. */
+struct delivery *sink_take_oldest(struct sink *s);
+
+/* Deliveries that are owed to nobody in flight: true when nothing is under way. */
+bool sink_is_quiet(const struct sink *s);
+
+/* --- for the kinds ------------------------------------------------------------------------------ */
+
+/* The answer to submit(), never inside it: @d is the one that was submitted; what was submitted
+ * with it shares its verdict. @info may be NULL. */
+void sink_done(struct sink *s, struct delivery *d, enum verdict v, const struct verdict_info *info);
+/* The same in the loop's next turn, for kinds that know the answer at once; OK only. */
+void sink_done_later(struct sink *s, struct delivery *d);
+/* The same for a verdict other than OK: @detail is copied (cut to 255 bytes). */
+void sink_retry_later(struct sink *s, struct delivery *d, const char *detail);
