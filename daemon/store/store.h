@@ -19,7 +19,8 @@
 struct store;
 
 struct store_callbacks {
-	/* @c is new and has its sequence now; for one database in the order of store_admit(). */
+	/* @c is new and has its sequence now; for one database in the order of store_admit().
+	 * Negative: our failure. */
 	int (*on_admitted)(void *userdata, struct change *c);
 	void *userdata;
 };
@@ -40,6 +41,9 @@ struct store *store_free(struct store *s); /* takes NULL, returns NULL */
  * this call or later; a negative answer of that is returned or fails the loop. */
 int store_admit(struct store *s, struct change *c, bool reread) _must_check_;
 
+/* What the deliveries that are owed may take in memory. */
+#define STORE_MEMORY_MAX ((uint64_t)64 * 1024 * 1024)
+
 /* One more delivery of @c is owed, and: one is settled. */
 void store_owe(struct store *s, const struct change *c);
 void store_settle(struct store *s, const struct change *c, enum store_outcome outcome);
@@ -51,5 +55,3 @@ bool store_is_full(const struct store *s);
 int store_set_cursor(struct store *s, const char *database, const struct cursor *c) _must_check_;
 /* NULL: none. Valid until the next call for that database. */
 const struct cursor *store_get_cursor(struct store *s, const char *database);
-/* Forgets a database that the configuration no longer has. */
-void store_forget(struct store *s, const char *database);

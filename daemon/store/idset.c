@@ -1,0 +1,118 @@
+#include "store/idset.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/error.h"
+
+#define FIRST_SIZE 64u
+
+static const unsigned char no_id[16];
+
+void idset_init(struct idset *s)
+{
+	*s = (struct idset){ .now = { .ids = NULL } };
+}
+
+void idset_done(struct idset *s)
+{
+	free(s->now.ids);
+	free(s->before.ids);
+	idset_init(s);
+}
+
+static int hex_digit(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	if (c >= 'a' && c <= 'f')
+		return c - 'a' + 10;
+	return -1;
+}
+
+static int parse(unsigned char ret[16], const char *id)
+{
+	const char *p = id;
+
+	for (int i = 0; i < 16; i++) {
+		int high, low;
+
+		if (*p == '-')
+			p++;
+		high = hex_digit(p[0]);
+		low = high < 0 ? -1 : hex_digit(p[1]);
+		if (low < 0)
+			return error_origin(-EINVAL);
+		ret[i] = (unsigned char)(high << 4 | low);
+		p += 2;
+	}
+	return *p ? error_origin(-EINVAL) : 0;
+}
+
+/* The slot of @id, or the empty one where it belongs. The ids are random: eight of their bytes are
+ * the hash. One who can choose ids can make his own database's look-ups slow, up to its bound. */
+static unsigned char *slot(const struct idset_table *t, const unsigned char *id)
+{
+	uint64_t hash;
+	size_t i;
+
+	memcpy(&hash, id + 8, sizeof(hash));
+	for (i = (hash * 0x9e3779b97f4a7c15ULL) >> 20;; i++) {
+		unsigned char *at = t->ids[i & (t->size - 1)];
+
+		if (memcmp(at, id, 16) == 0 || memcmp(at, no_id, 16) == 0)
+			return at;
+	}
+}
+
+static bool table_has(const struct idset_table *t, const unsigned char *id)
+{
+	return t->size > 0 && memcmp(slot(t, id), id, 16) == 0;
+}
+
+/* Room for one more at a load of at most a half. */
+static int table_grow(struct idset_table *t)
+{
+	struct idset_table bigger = { .size = t->size ? t->size * 2 : FIRST_SIZE, .n = t->n };
+
+	if (t->n < t->size / 2)
+		return 0;
+	bigger.ids = calloc(bigger.size, sizeof(*bigger.ids));
+	if (!bigger.ids)
+		return error_origin(-ENOMEM);
+	for (size_t i = 0; i < t->size; i++) {
+		if (memcmp(t->ids[i], no_id, 16) != 0)
+			memcpy(slot(&bigger, t->ids[i]), t->ids[i], 16);
+	}
+	free(t->ids);
+	*t = bigger;
+	return 0;
+}
+
+int idset_add(struct idset *s, const char *id, bool *ret_known)
+{
+	unsigned char bytes[16];
+	int r;
+
+	r = parse(bytes, id);
+	if (r < 0)
+		return error_fold(r);
+	/* The nil UUID marks empty slots; nobody draws it by chance, and it is never known. */
+	if (memcmp(bytes, no_id, 16) == 0 || table_has(&s->now, bytes) ||
+	    table_has(&s->before, bytes)) {
+		*ret_known = memcmp(bytes, no_id, 16) != 0;
+		return 0;
+	}
+	if (s->now.n >= IDSET_GENERATION) {
+		free(s->before.ids);
+		s->before = s->now;
+		s->now = (struct idset_table){ .ids = NULL };
+	}
+	r = table_grow(&s->now);
+	if (r < 0)
+		return error_fold(r);
+	memcpy(slot(&s->now, bytes), bytes, 16);
+	s->now.n++;
+	*ret_known = false;
+	return 0;
+}
