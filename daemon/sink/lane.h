@@ -30,12 +30,11 @@ struct lane {
 	struct list queue; /* struct delivery */
 	size_t n_queue;
 	unsigned int n_busy;      /* members of the submission under way, from the queue's front */
-	unsigned int n_batch;     /* members of a submission that will be tried again; 0: free */
+	unsigned int n_batch;     /* a batch that will be tried again keeps its members; 0: none */
+	unsigned int n_single;    /* from the front: a refused batch's members, sent one by one */
 	struct loop_timer *timer; /* LANE_DELAYED; made when first needed */
-	/* sink_done_later() */
-	struct list done_link;
-	bool done_ok;
-	char *done_detail;
+	struct list done_link;    /* sink->done_later */
+	char *done_detail;        /* NULL: OK, else RETRY */
 };
 
 /* The sink's lane for that database, made if there is none. -ENOMEM. */
@@ -46,3 +45,14 @@ void lane_set_state(struct lane *l, enum lane_state state);
 
 /* The first delivery; the lane must not be empty. */
 struct delivery *lane_first(struct lane *l);
+
+/* Adds a delivery of @c behind the others, or (a resync that stands for what was dropped) before
+ * all that are not under way. -ENOMEM. */
+int lane_append(struct lane *l, struct change *c) _must_check_;
+int lane_prepend(struct lane *l, struct change *c) _must_check_;
+
+/* Unlinks @d, a member of the queue; the caller frees it. */
+void lane_unlink(struct lane *l, struct delivery *d);
+
+/* The oldest delivery that is not under way, or NULL. */
+struct delivery *lane_oldest_waiting(struct lane *l);

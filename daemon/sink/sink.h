@@ -62,10 +62,10 @@ struct sink_env {
 
 struct sink_ops {
 	const char *type;
-	/* Allocates s->impl, opens what must be open before READY. A world's failure that may pass
-	 * (the peer is down) is no failure here: submissions then answer RETRY. Positive: the
-	 * configuration cannot work at all (a socket's directory is missing); *ret_message, which
-	 * the caller frees, says what and what to do. */
+	/* Allocates s->impl, opens what must be open before READY. A peer that is down is no failure
+	 * here: submissions then answer RETRY. Positive: it cannot work as configured (a socket's
+	 * directory is missing); *ret_message, which the caller frees, says what and what to do;
+	 * close() was not needed then, open() is called again later. */
 	int (*open)(struct sink *s, const struct sink_conf *conf, char **ret_message);
 	/* Begins the delivery of @d and of the @n - 1 that follow it in its lane's queue (n is 1
 	 * unless conf's batch allows more). Answers later with one sink_done() for all of them.
@@ -75,8 +75,7 @@ struct sink_ops {
 	void (*close)(struct sink *s);
 };
 
-/* What the relay hears; all on the loop's thread, never inside a call of the relay's, but for those
- * of sink_done() itself. */
+/* What the relay hears; all on the loop's thread. None may free the sink. */
 struct sink_callbacks {
 	/* @d leaves its lane now: delivered, or given up (@why is the last verdict; REJECT: refused
 	 * three times; RETRY: too old). The delivery is freed after the call. */
@@ -104,10 +103,11 @@ struct sink {
 	struct loop_task complete; /* sink_done_later() */
 	struct list done_later;
 	struct list lanes[_LANE_STATE_N];
-	void *lanes_by_database; /* tsearch(3) tree */
-	unsigned int n_in_flight;
-	uint64_t n_owed;     /* deliveries in all lanes */
-	uint64_t bytes_owed; /* their payloads */
+	void *lanes_by_database;  /* tsearch(3) tree */
+	unsigned int n_in_flight; /* lanes in LANE_BUSY */
+	struct lane *probe;       /* SINK_PROBING: whose submission it is, NULL: not yet begun */
+	bool opened;              /* ops->open() was good */
+	uint64_t n_owed;          /* deliveries in all lanes */
 
 	/* For the status. */
 	int last_status;
@@ -118,16 +118,15 @@ struct sink {
 /* The registry: NULL if there is no such kind in this build. */
 const struct sink_ops *sink_ops_of(enum sink_type type);
 
-/* -ENOMEM; positive: see sink_ops.open. @conf, @env and @callbacks outlive the sink (until
- * sink_reconfigure()). */
+/* -ENOMEM. @conf, @env and @callbacks outlive the sink (until sink_reconfigure()). A sink whose
+ * open() fails for the world's reasons backs off and is opened again, like one whose peer is down:
+ * no sink can stop the others, nor the start. */
 int sink_new(struct sink **ret, const struct sink_conf *conf, const struct sink_env *env,
-	     const struct sink_callbacks *callbacks, char **ret_message) _must_check_;
+	     const struct sink_callbacks *callbacks) _must_check_;
 /* What is owed is freed without a call of on_settled. Takes NULL, returns NULL. */
 struct sink *sink_free(struct sink *s);
-/* Takes the new configuration; reopens the transport if its part changed; lanes stay. Positive: the new
- * transport cannot be opened: the sink answers RETRY until it can (it is opened again with every
- * probe). */
-int sink_reconfigure(struct sink *s, const struct sink_conf *conf, char **ret_message) _must_check_;
+/* Takes the new configuration; reopens the transport if its part changed; lanes stay. */
+int sink_reconfigure(struct sink *s, const struct sink_conf *conf) _must_check_;
 
 /* One more change is owed, behind the others of its database. -ENOMEM. */
 int sink_owe(struct sink *s, struct change *c) _must_check_;
@@ -136,11 +135,10 @@ void sink_pause(struct sink *s);
 void sink_resume(struct sink *s);
 void sink_enable(struct sink *s);
 
-/* Takes the oldest delivery that is not under way from the lane that owes most; NULL if all are.
- * The caller frees it. For a store without room. */
-struct delivery *sink_take_oldest(struct sink *s);
+/* The lane that owes most (not counting what is under way), or NULL if nothing waits. */
+struct lane *sink_fullest_lane(struct sink *s);
 
-/* Deliveries that are owed to nobody in flight: true when nothing is under way. */
+/* Nothing is under way, and nothing could be sent now. */
 bool sink_is_quiet(const struct sink *s);
 
 /* --- for the kinds ------------------------------------------------------------------------------ */

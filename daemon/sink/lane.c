@@ -1,0 +1,151 @@
+#include "sink/lane.h"
+
+#include <assert.h>
+#include <search.h>
+
+#include "base/cleanup.h"
+#include "base/error.h"
+#include "sink/sink.h"
+
+static int compare_lanes(const void *a, const void *b)
+{
+	return strcmp(((const struct lane *)a)->database, ((const struct lane *)b)->database);
+}
+
+static int lane_new(struct lane **ret, struct sink *s, const char *database)
+{
+	struct lane *l = calloc(1, sizeof(*l));
+
+	if (!l)
+		return error_origin(-ENOMEM);
+	l->sink = s;
+	list_init(&l->link);
+	list_init(&l->queue);
+	list_init(&l->done_link);
+	l->database = strdup(database);
+	if (!l->database || !tsearch(l, &s->lanes_by_database, compare_lanes)) {
+		free(l->database);
+		free(l);
+		return error_origin(-ENOMEM);
+	}
+	list_append(&s->lanes[LANE_IDLE], &l->link);
+	*ret = l;
+	return 0;
+}
+
+int lane_get(struct lane **ret, struct sink *s, const char *database)
+{
+	/* Only compared by name; the tree's functions want it without const. */
+	struct lane key = { .database = (char *)(uintptr_t)database };
+	struct lane **node = tfind(&key, &s->lanes_by_database, compare_lanes);
+
+	if (!node)
+		return error_fold(lane_new(ret, s, database));
+	*ret = *node;
+	return 0;
+}
+
+struct lane *lane_free(struct lane *l)
+{
+	struct delivery *d;
+
+	if (!l)
+		return NULL;
+	while ((d = list_first(&l->queue, struct delivery, link)))
+		(void)delivery_free(d);
+	(void)tdelete(l, &l->sink->lanes_by_database, compare_lanes);
+	list_del(&l->link);
+	list_del(&l->done_link);
+	l->timer = loop_timer_free(l->timer);
+	free(l->done_detail);
+	free(l->database);
+	free(l);
+	return NULL;
+}
+
+void lane_set_state(struct lane *l, enum lane_state state)
+{
+	assert(state != LANE_READY || l->n_queue > 0);
+	list_del(&l->link);
+	if (l->state == LANE_BUSY && state != LANE_BUSY)
+		l->sink->n_in_flight--;
+	if (l->state != LANE_BUSY && state == LANE_BUSY)
+		l->sink->n_in_flight++;
+	l->state = state;
+	list_append(&l->sink->lanes[state], &l->link);
+}
+
+struct delivery *lane_first(struct lane *l)
+{
+	assert(!list_empty(&l->queue));
+	return list_entry(l->queue.next, struct delivery, link);
+}
+
+static void lane_added(struct lane *l)
+{
+	l->n_queue++;
+	l->sink->n_owed++;
+	if (l->state == LANE_IDLE)
+		lane_set_state(l, LANE_READY);
+}
+
+int lane_append(struct lane *l, struct change *c)
+{
+	struct delivery *d;
+	int r;
+
+	r = delivery_new(&d, l, c, loop_now(l->sink->env->loop));
+	if (r < 0)
+		return error_fold(r);
+	list_append(&l->queue, &d->link);
+	lane_added(l);
+	return 0;
+}
+
+/* Behind the members of the submission under way: the place of the oldest that waits. */
+static struct list *lane_waiting(struct lane *l)
+{
+	struct list *at = l->queue.next;
+
+	for (unsigned int i = 0; i < l->n_busy; i++)
+		at = at->next;
+	return at;
+}
+
+int lane_prepend(struct lane *l, struct change *c)
+{
+	struct delivery *d;
+	int r;
+
+	r = delivery_new(&d, l, c, loop_now(l->sink->env->loop));
+	if (r < 0)
+		return error_fold(r);
+	list_insert_before(lane_waiting(l), &d->link);
+	/* A batch that was to be tried again has other members now. */
+	l->n_batch = 0;
+	lane_added(l);
+	return 0;
+}
+
+struct delivery *lane_oldest_waiting(struct lane *l)
+{
+	struct list *at = lane_waiting(l);
+
+	return at == &l->queue ? NULL : list_entry(at, struct delivery, link);
+}
+
+void lane_unlink(struct lane *l, struct delivery *d)
+{
+	list_del(&d->link);
+	l->n_queue--;
+	l->sink->n_owed--;
+	l->n_batch = 0;
+	if (l->n_single > 0)
+		l->n_single--;
+	if (l->n_queue > 0)
+		return;
+	if (l->state == LANE_DELAYED)
+		loop_timer_disarm(l->timer);
+	if (l->state != LANE_BUSY)
+		lane_set_state(l, LANE_IDLE);
+}

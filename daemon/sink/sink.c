@@ -1,0 +1,477 @@
+#include "sink/sink.h"
+
+#include <assert.h>
+#include <search.h>
+#include <stdio.h>
+
+#include "base/cleanup.h"
+#include "base/error.h"
+#include "base/text.h"
+
+#define MAX_REJECTIONS 3u
+
+static const char *const state_names[] = {
+	[SINK_OPEN] = "open",     [SINK_BACKOFF] = "backoff", [SINK_PROBING] = "probing",
+	[SINK_PAUSED] = "paused", [SINK_GONE] = "gone",
+};
+
+const char *sink_state_name(enum sink_state state)
+{
+	return state_names[state];
+}
+
+/* --- state ------------------------------------------------------------------------------------- */
+
+static void sink_set_state(struct sink *s, enum sink_state state, const struct verdict_info *info)
+{
+	if (state != SINK_BACKOFF)
+		loop_timer_disarm(s->timer);
+	s->probe = NULL;
+	s->state = state;
+	if (state == SINK_OPEN) {
+		backoff_reset(&s->backoff);
+		s->last_error[0] = '\0';
+	}
+	s->callbacks->on_state(s->callbacks->userdata, s, info);
+	loop_defer(s->env->loop, &s->dispatch);
+}
+
+static void sink_note_error(struct sink *s, const struct verdict_info *info)
+{
+	s->last_status = info->status;
+	(void)snprintf(s->last_error, sizeof(s->last_error), "%s",
+		       info->detail ? info->detail : "no reason given");
+}
+
+static void sink_back_off(struct sink *s, const struct verdict_info *info)
+{
+	usec_t wait = backoff_next(&s->backoff, loop_random(s->env->loop));
+
+	loop_timer_arm(s->timer, MAX(wait, info->retry_after));
+	sink_set_state(s, SINK_BACKOFF, info);
+}
+
+/* Positive: it could not be opened; the sink backs off. */
+static int sink_open(struct sink *s)
+{
+	_cleanup_(freep)
+	char *message = NULL;
+	struct verdict_info info = { .status = 0 };
+	int k;
+
+	k = s->ops->open(s, s->conf, &message);
+	if (k < 0)
+		return error_fold(k);
+	s->opened = k == 0;
+	if (s->opened)
+		return 0;
+	info.detail = message;
+	sink_note_error(s, &info);
+	if (s->state == SINK_PAUSED || s->state == SINK_GONE)
+		s->callbacks->on_state(s->callbacks->userdata, s, &info);
+	else
+		sink_back_off(s, &info);
+	return 1;
+}
+
+static void on_backoff_end(void *userdata)
+{
+	struct sink *s = userdata;
+	int k = 0;
+
+	if (!s->opened)
+		k = sink_open(s);
+	if (k < 0)
+		loop_fail(s->env->loop, error_fold(k));
+	else if (k == 0)
+		sink_set_state(s, SINK_PROBING, NULL);
+}
+
+void sink_pause(struct sink *s)
+{
+	if (s->state != SINK_PAUSED && s->state != SINK_GONE)
+		sink_set_state(s, SINK_PAUSED, NULL);
+}
+
+/* From PAUSED or GONE: with a probe first where the sink was unwell. */
+static void sink_start(struct sink *s)
+{
+	if (s->opened) {
+		sink_set_state(s, s->last_error[0] ? SINK_PROBING : SINK_OPEN, NULL);
+		return;
+	}
+	s->state = SINK_PROBING;
+	on_backoff_end(s);
+}
+
+void sink_resume(struct sink *s)
+{
+	if (s->state == SINK_PAUSED)
+		sink_start(s);
+}
+
+void sink_enable(struct sink *s)
+{
+	if (s->state == SINK_GONE)
+		sink_start(s);
+}
+
+/* --- submitting -------------------------------------------------------------------------------- */
+
+static unsigned int lane_members(const struct lane *l)
+{
+	const struct sink_conf *conf = l->sink->conf;
+	unsigned int max = conf->type == SINK_WEBHOOK ? conf->webhook.batch_max : 1;
+
+	if (l->n_single > 0)
+		return 1;
+	if (l->n_batch > 0)
+		return l->n_batch;
+	return (unsigned int)MIN((size_t)max, l->n_queue);
+}
+
+static void sink_submit(struct sink *s, struct lane *l)
+{
+	unsigned int n = lane_members(l), i = 0;
+	struct delivery *d;
+	int r;
+
+	list_for_each_entry(d, &l->queue, link) {
+		if (i++ == n)
+			break;
+		d->attempts++;
+	}
+	l->n_busy = n;
+	lane_set_state(l, LANE_BUSY);
+	if (s->state == SINK_PROBING)
+		s->probe = l;
+	r = s->ops->submit(s, lane_first(l), n);
+	if (r < 0)
+		loop_fail(s->env->loop, error_fold(r));
+}
+
+static void sink_dispatch(void *userdata)
+{
+	struct sink *s = userdata;
+	struct lane *l;
+
+	while ((s->state == SINK_OPEN && s->n_in_flight < s->conf->in_flight) ||
+	       (s->state == SINK_PROBING && !s->probe)) {
+		l = list_first(&s->lanes[LANE_READY], struct lane, link);
+		if (!l)
+			return;
+		sink_submit(s, l);
+	}
+}
+
+int sink_owe(struct sink *s, struct change *c)
+{
+	struct lane *l;
+	int r;
+
+	r = lane_get(&l, s, c->database);
+	if (r < 0)
+		return error_fold(r);
+	r = lane_append(l, c);
+	if (r < 0)
+		return error_fold(r);
+	loop_defer(s->env->loop, &s->dispatch);
+	return 0;
+}
+
+/* --- verdicts ---------------------------------------------------------------------------------- */
+
+static void sink_settle(struct sink *s, struct delivery *d, enum verdict why,
+			const struct verdict_info *info)
+{
+	if (why == VERDICT_OK)
+		s->n_delivered++;
+	else if (why == VERDICT_REJECT)
+		s->n_rejected++;
+	else
+		s->n_expired++;
+	lane_unlink(d->lane, d);
+	s->callbacks->on_settled(s->callbacks->userdata, s, d, why, info);
+	(void)delivery_free(d);
+}
+
+static bool delivery_is_too_old(const struct delivery *d, usec_t give_up_after, usec_t now)
+{
+	return usec_sub(now, d->since) > give_up_after;
+}
+
+/* The sink has just shown that it is unwell: what is too old is given up, from each lane's front, so
+ * that the order of the others holds. Linear in the lanes, at most once a backoff. */
+static void sink_expire(struct sink *s, const struct verdict_info *info)
+{
+	usec_t now = loop_now(s->env->loop);
+	struct lane *l, *safe;
+	struct delivery *d;
+
+	if (s->conf->give_up_after == USEC_INFINITY)
+		return;
+	list_for_each_entry_safe(l, safe, &s->lanes[LANE_READY], link) {
+		while ((d = list_first(&l->queue, struct delivery, link)) &&
+		       delivery_is_too_old(d, s->conf->give_up_after, now))
+			sink_settle(s, d, VERDICT_RETRY, info);
+	}
+}
+
+static void on_lane_due(void *userdata)
+{
+	struct lane *l = userdata;
+
+	lane_set_state(l, LANE_READY);
+	loop_defer(l->sink->env->loop, &l->sink->dispatch);
+}
+
+/* A refused delivery waits for its next try; only its lane waits with it. */
+static int lane_delay(struct lane *l, unsigned int n_rejections)
+{
+	int r;
+
+	if (!l->timer) {
+		r = loop_timer_new(&l->timer, l->sink->env->loop, on_lane_due, l);
+		if (r < 0)
+			return error_fold(r);
+	}
+	loop_timer_arm(l->timer, MIN(l->sink->conf->backoff.initial << (n_rejections - 1),
+				     l->sink->conf->backoff.max));
+	lane_set_state(l, LANE_DELAYED);
+	return 0;
+}
+
+static void lane_end_submission(struct lane *l)
+{
+	l->n_busy = 0;
+	list_del(&l->done_link);
+	free(l->done_detail);
+	l->done_detail = NULL;
+	lane_set_state(l, l->n_queue > 0 ? LANE_READY : LANE_IDLE);
+}
+
+static void sink_reject(struct sink *s, struct delivery *d, unsigned int n,
+			const struct verdict_info *info)
+{
+	struct lane *l = d->lane;
+	int r;
+
+	sink_note_error(s, info);
+	l->n_batch = 0;
+	if (n > 1) {
+		l->n_single = n;
+		return;
+	}
+	if (++d->rejections >= MAX_REJECTIONS) {
+		sink_settle(s, d, VERDICT_REJECT, info);
+		return;
+	}
+	r = lane_delay(l, d->rejections);
+	if (r < 0)
+		loop_fail(s->env->loop, error_fold(r));
+}
+
+static void sink_retry(struct sink *s, struct lane *l, unsigned int n, bool was_probe,
+		       const struct verdict_info *info)
+{
+	s->n_retries++;
+	sink_note_error(s, info);
+	if (l->n_single == 0)
+		l->n_batch = n;
+	sink_expire(s, info);
+	if (s->state == SINK_OPEN || was_probe)
+		sink_back_off(s, info);
+}
+
+void sink_done(struct sink *s, struct delivery *d, enum verdict v, const struct verdict_info *info)
+{
+	static const struct verdict_info nothing;
+	struct lane *l = d->lane;
+	unsigned int n = l->n_busy;
+	bool was_probe = s->state == SINK_PROBING && s->probe == l;
+
+	assert(l->state == LANE_BUSY && n > 0 && d == lane_first(l));
+	if (!info)
+		info = &nothing;
+	lane_end_submission(l);
+	if (was_probe)
+		s->probe = NULL;
+	switch (v) {
+	case VERDICT_OK:
+		while (n-- > 0)
+			sink_settle(s, lane_first(l), VERDICT_OK, info);
+		break;
+	case VERDICT_REJECT:
+		sink_reject(s, d, n, info);
+		break;
+	case VERDICT_RETRY:
+		sink_retry(s, l, n, was_probe, info);
+		break;
+	case VERDICT_GONE:
+		sink_note_error(s, info);
+		if (s->state != SINK_GONE)
+			sink_set_state(s, SINK_GONE, info);
+		break;
+	}
+	/* It answered, so it is well, even where it refused. */
+	if (was_probe && s->state == SINK_PROBING)
+		sink_set_state(s, SINK_OPEN, info);
+	loop_defer(s->env->loop, &s->dispatch);
+}
+
+static void sink_complete(void *userdata)
+{
+	struct sink *s = userdata;
+	struct list done = LIST_INIT(done);
+	struct lane *l;
+
+	list_splice(&done, &s->done_later);
+	while ((l = list_first(&done, struct lane, done_link))) {
+		_cleanup_(freep)
+		char *detail = TAKE(l->done_detail);
+		struct verdict_info info = { .detail = detail };
+
+		sink_done(s, lane_first(l), detail ? VERDICT_RETRY : VERDICT_OK, &info);
+	}
+}
+
+void sink_done_later(struct sink *s, struct delivery *d)
+{
+	list_append(&s->done_later, &d->lane->done_link);
+	loop_defer(s->env->loop, &s->complete);
+}
+
+void sink_retry_later(struct sink *s, struct delivery *d, const char *detail)
+{
+	d->lane->done_detail = strndup(detail, sizeof(s->last_error) - 1);
+	if (!d->lane->done_detail)
+		loop_fail(s->env->loop, error_origin(-ENOMEM));
+	sink_done_later(s, d);
+}
+
+/* --- life -------------------------------------------------------------------------------------- */
+
+int sink_new(struct sink **ret, const struct sink_conf *conf, const struct sink_env *env,
+	     const struct sink_callbacks *callbacks)
+{
+	struct sink *s = calloc(1, sizeof(*s));
+	int r = -ENOMEM;
+
+	if (!s)
+		return error_origin(-ENOMEM);
+	s->ops = sink_ops_of(conf->type);
+	s->env = env;
+	s->conf = conf;
+	s->callbacks = callbacks;
+	for (int i = 0; i < _LANE_STATE_N; i++)
+		list_init(&s->lanes[i]);
+	list_init(&s->done_later);
+	loop_task_init(&s->dispatch, sink_dispatch, s);
+	loop_task_init(&s->complete, sink_complete, s);
+	backoff_init(&s->backoff, BACKOFF_DOUBLING, conf->backoff.initial, conf->backoff.max);
+	s->state = conf->paused ? SINK_PAUSED : SINK_OPEN;
+	s->name = strdup(conf->name);
+	if (!s->name)
+		goto fail;
+	r = loop_timer_new(&s->timer, env->loop, on_backoff_end, s);
+	if (r < 0)
+		goto fail;
+	r = sink_open(s);
+	if (r < 0)
+		goto fail;
+	*ret = s;
+	return 0;
+fail:
+	(void)sink_free(s);
+	return error_fold(r);
+}
+
+static void sink_close(struct sink *s)
+{
+	struct lane *l;
+
+	if (s->opened)
+		s->ops->close(s);
+	s->opened = false;
+	s->impl = NULL;
+	s->probe = NULL;
+	while ((l = list_first(&s->lanes[LANE_BUSY], struct lane, link))) {
+		l->n_batch = l->n_single > 0 ? 0 : l->n_busy;
+		lane_end_submission(l);
+	}
+}
+
+struct sink *sink_free(struct sink *s)
+{
+	struct lane *l;
+
+	if (!s)
+		return NULL;
+	sink_close(s);
+	for (int i = 0; i < _LANE_STATE_N; i++) {
+		while ((l = list_first(&s->lanes[i], struct lane, link)))
+			(void)lane_free(l);
+	}
+	loop_task_cancel(&s->dispatch);
+	loop_task_cancel(&s->complete);
+	s->timer = loop_timer_free(s->timer);
+	free(s->name);
+	free(s);
+	return NULL;
+}
+
+int sink_reconfigure(struct sink *s, const struct sink_conf *conf)
+{
+	bool reopen = !sink_conf_equal_transport(s->conf, conf);
+	bool was_paused = s->conf->paused;
+	int k;
+
+	if (reopen)
+		sink_close(s);
+	s->conf = conf;
+	s->ops = sink_ops_of(conf->type);
+	if (reopen) {
+		struct lane *l;
+
+		/* Batches were cut for the old transport. */
+		for (int i = 0; i < _LANE_STATE_N; i++)
+			list_for_each_entry(l, &s->lanes[i], link)
+				l->n_batch = 0;
+	}
+	backoff_init(&s->backoff, BACKOFF_DOUBLING, conf->backoff.initial, conf->backoff.max);
+	if (conf->paused && !was_paused)
+		sink_pause(s);
+	if (reopen) {
+		/* A new address deserves a new chance. */
+		if (s->state != SINK_PAUSED)
+			sink_set_state(s, SINK_OPEN, NULL);
+		k = sink_open(s);
+		if (k < 0)
+			return error_fold(k);
+	}
+	if (!conf->paused && was_paused)
+		sink_resume(s);
+	loop_defer(s->env->loop, &s->dispatch);
+	return 0;
+}
+
+struct lane *sink_fullest_lane(struct sink *s)
+{
+	struct lane *best = NULL, *l;
+
+	for (int i = 0; i < _LANE_STATE_N; i++) {
+		list_for_each_entry(l, &s->lanes[i], link) {
+			if (l->n_queue > l->n_busy &&
+			    (!best || l->n_queue - l->n_busy > best->n_queue - best->n_busy))
+				best = l;
+		}
+	}
+	return best;
+}
+
+bool sink_is_quiet(const struct sink *s)
+{
+	if (s->n_in_flight > 0)
+		return false;
+	return s->state != SINK_OPEN || s->n_owed == 0;
+}

@@ -1,0 +1,15 @@
+#include "sink/sink_registry.h"
+
+#include "sink/sink.h"
+
+/* A kind that is NULL is not in this build; the configuration refuses it. */
+static const struct sink_ops *const registry[_SINK_TYPE_N] = {
+	[SINK_WEBHOOK] = &sink_webhook_ops,
+	[SINK_UNIX] = &sink_unix_ops,
+	[SINK_SYSLOG] = &sink_syslog_ops,
+};
+
+const struct sink_ops *sink_ops_of(enum sink_type type)
+{
+	return registry[type];
+}
