@@ -32,11 +32,23 @@ typedef void (*resolver_fn)(void *userdata, const struct resolver_address *addre
 			    const char *error);
 
 int resolver_new(struct resolver **ret, struct loop *l, unsigned int n_threads) _must_check_;
-/* All queries must have ended or been cancelled. Threads that hang in getaddrinfo are left behind,
+
+/* The same with another getaddrinfo(3) and freeaddrinfo(3), for tests. Both run on the threads. */
+struct addrinfo;
+struct resolver_backend {
+	int (*get)(const char *host, const char *service, const struct addrinfo *hints,
+		   struct addrinfo **ret);
+	void (*free)(struct addrinfo *list);
+};
+int resolver_new_backend(struct resolver **ret, struct loop *l, unsigned int n_threads,
+			 const struct resolver_backend *backend) _must_check_;
+
+/* Not inside an answer. All queries must have ended or been cancelled. Threads that hang in getaddrinfo are left behind,
  * never joined: they touch nothing of ours afterwards. */
 struct resolver *resolver_free(struct resolver *r);
 
-/* Never answers inside the call. -ENOMEM. */
+/* Never answers inside the call. @timeout > 0. Look-ups of one name that run at the same time are
+ * one. -ENOMEM. */
 int resolver_lookup(struct resolver_query **ret, struct resolver *r, const char *host,
 		    usec_t timeout, resolver_fn fn, void *userdata) _must_check_;
 /* fn is not called any more. Takes NULL, returns NULL. */
