@@ -401,6 +401,19 @@ static void sink_close(struct sink *s)
 	}
 }
 
+/* With what it owes. */
+static void sink_drop_lane(struct sink *s, struct lane *l)
+{
+	struct delivery *d;
+
+	while ((d = lane_oldest_waiting(l))) {
+		lane_unlink(l, d);
+		s->callbacks->on_dropped(s->callbacks->userdata, s, d);
+		(void)delivery_free(d);
+	}
+	(void)lane_free(l);
+}
+
 struct sink *sink_free(struct sink *s)
 {
 	struct lane *l;
@@ -409,8 +422,9 @@ struct sink *sink_free(struct sink *s)
 		return NULL;
 	sink_close(s);
 	for (int i = 0; i < _LANE_STATE_N; i++) {
+		/* A lane that runs empty moves to the idle ones, the first list. */
 		while ((l = list_first(&s->lanes[i], struct lane, link)))
-			(void)lane_free(l);
+			sink_drop_lane(s, l);
 	}
 	loop_task_cancel(&s->dispatch);
 	loop_task_cancel(&s->complete);

@@ -81,6 +81,8 @@ struct sink_callbacks {
 	 * three times; RETRY: too old). The delivery is freed after the call. */
 	void (*on_settled)(void *userdata, struct sink *s, struct delivery *d, enum verdict why,
 			   const struct verdict_info *info);
+	/* @d leaves its lane because the sink is freed; freed after the call. */
+	void (*on_dropped)(void *userdata, struct sink *s, struct delivery *d);
 	/* The state changed, or the reason of a backoff did. */
 	void (*on_state)(void *userdata, struct sink *s, const struct verdict_info *info);
 	/* Something worth a line in the log that is no change of state (a subscriber dropped). */
@@ -123,7 +125,7 @@ const struct sink_ops *sink_ops_of(enum sink_type type);
  * no sink can stop the others, nor the start. */
 int sink_new(struct sink **ret, const struct sink_conf *conf, const struct sink_env *env,
 	     const struct sink_callbacks *callbacks) _must_check_;
-/* What is owed is freed without a call of on_settled. Takes NULL, returns NULL. */
+/* What is owed is handed to on_dropped. Takes NULL, returns NULL. */
 struct sink *sink_free(struct sink *s);
 /* Takes the new configuration; reopens the transport if its part changed; lanes stay. */
 int sink_reconfigure(struct sink *s, const struct sink_conf *conf) _must_check_;

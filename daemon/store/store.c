@@ -110,6 +110,11 @@ int store_admit(struct store *s, struct change *c, bool reread)
 	return error_fold(s->callbacks->on_admitted(s->callbacks->userdata, c));
 }
 
+uint64_t store_next_sequence(struct store *s)
+{
+	return ++s->sequence;
+}
+
 static uint64_t cost(const struct change *c)
 {
 	return c->payload.len + OVERHEAD;

@@ -41,6 +41,9 @@ struct store *store_free(struct store *s); /* takes NULL, returns NULL */
  * this call or later; a negative answer of that is returned or fails the loop. */
 int store_admit(struct store *s, struct change *c, bool reread) _must_check_;
 
+/* For a change that the relay makes for one sink only (a resync). */
+uint64_t store_next_sequence(struct store *s);
+
 /* What the deliveries that are owed may take in memory. */
 #define STORE_MEMORY_MAX ((uint64_t)64 * 1024 * 1024)
 
