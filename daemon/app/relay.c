@@ -1,0 +1,599 @@
+#include "app/relay.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "app/message_id.h"
+#include "app/relay_log.h"
+#include "base/cleanup.h"
+#include "base/error.h"
+#include "base/limits.h"
+#include "loop/http.h"
+#include "loop/resolver.h"
+#include "model/route.h"
+#include "source/gate.h"
+
+#define RESOLVER_THREADS 4u
+#define START_PATIENCE   (15 * USEC_PER_SEC)
+#define STOP_PATIENCE    (10 * USEC_PER_SEC)
+
+/* --- from sources to sinks --------------------------------------------------------------------- */
+
+static struct relay_sink *relay_sink_of(struct relay *r, const struct sink *s)
+{
+	for (size_t i = 0; i < r->n_sinks; i++) {
+		if (r->sinks[i] && r->sinks[i]->sink == s)
+			return r->sinks[i];
+	}
+	return NULL;
+}
+
+/* Half of what waits in the fullest lane of the sink that owes most goes; a resync stands for it. */
+static int relay_make_room(struct relay *r, bool *ret_made)
+{
+	_cleanup_(change_unrefp)
+	struct change *resync = NULL;
+	struct sink *most = NULL;
+	struct delivery *d;
+	struct lane *l;
+	char id[37];
+	size_t n, i;
+	int k;
+
+	*ret_made = false;
+	for (i = 0; i < r->n_sinks; i++) {
+		if (!most || r->sinks[i]->sink->n_owed > most->n_owed)
+			most = r->sinks[i]->sink;
+	}
+	l = most ? sink_fullest_lane(most) : NULL;
+	n = l ? (l->n_queue - l->n_busy + 1) / 2 : 0;
+	if (n < 2)
+		return 0;
+	for (i = 0; i < n; i++) {
+		d = lane_oldest_waiting(l);
+		lane_unlink(l, d);
+		store_settle(r->store, d->change, STORE_DROPPED);
+		(void)delivery_free(d);
+	}
+	change_random_id(id);
+	k = change_new_resync(&resync, l->database, RESYNC_DELIVERIES_DROPPED, id,
+			      loop_realtime(r->loop));
+	if (k < 0)
+		return error_fold(k);
+	resync->sequence = store_next_sequence(r->store);
+	k = lane_prepend(l, resync);
+	if (k < 0)
+		return error_fold(k);
+	store_owe(r->store, resync);
+	log_sink(r, most, LOG_ERR, MSG_DELIVERIES_DROPPED,
+		 "no room: the oldest %zu changes of database \"%s\" that it is owed were dropped; "
+		 "a resync takes their place",
+		 n, l->database);
+	*ret_made = true;
+	return 0;
+}
+
+static int on_admitted(void *userdata, struct change *c)
+{
+	struct relay *r = userdata;
+	bool made = true;
+	int k;
+
+	for (size_t i = 0; i < r->n_sinks; i++) {
+		struct sink *s = r->sinks[i]->sink;
+
+		if (!route_matches(&s->conf->match, c))
+			continue;
+		k = sink_owe(s, c);
+		if (k < 0)
+			return error_fold(k);
+		store_owe(r->store, c);
+	}
+	while (made && store_is_full(r->store)) {
+		k = relay_make_room(r, &made);
+		if (k < 0)
+			return error_fold(k);
+	}
+	return 0;
+}
+
+static int on_change(void *userdata, _unused_ struct source *s, struct change *c, bool reread)
+{
+	struct relay_database *d = userdata;
+
+	d->n_changes++;
+	d->last_change = c->recorded;
+	if (c->kind == CHANGE_RESYNC)
+		log_database(d, LOG_WARNING, MSG_RESYNC,
+			     "changes may have been missed: a resync goes to every sink (%s)",
+			     change_resync_reason(c));
+	return error_fold(store_admit(d->relay->store, c, reread));
+}
+
+static int on_cursor(void *userdata, _unused_ struct source *s, const struct cursor *cursor)
+{
+	struct relay_database *d = userdata;
+
+	return error_fold(store_set_cursor(d->relay->store, d->conf->name, cursor));
+}
+
+/*
+ * Back-pressure: while a sink that is well has a full window, the journals keep what comes, and
+ * nothing is lost by waiting. A sink that is unwell holds nobody back.
+ */
+static bool relay_has_room(const struct relay *r)
+{
+	for (size_t i = 0; i < r->n_sinks; i++) {
+		const struct sink *s = r->sinks[i]->sink;
+
+		if (s->state == SINK_OPEN && s->n_owed >= LIMIT_SINK_WINDOW)
+			return false;
+	}
+	return true;
+}
+
+static bool relay_may_read(void *userdata, _unused_ struct source *s)
+{
+	struct relay_database *d = userdata;
+
+	if (relay_has_room(d->relay))
+		return true;
+	if (list_empty(&d->held))
+		list_append(&d->relay->held, &d->held);
+	return false;
+}
+
+static void relay_wake_held(void *userdata)
+{
+	struct relay *r = userdata;
+	struct list held = LIST_INIT(held);
+	struct relay_database *d;
+
+	list_splice(&held, &r->held);
+	while ((d = list_first(&held, struct relay_database, held))) {
+		list_del(&d->held);
+		source_wake(d->source);
+	}
+}
+
+/* --- what sources tell ------------------------------------------------------------------------- */
+
+static void relay_check_ready(struct relay *r)
+{
+	if (r->ready || r->stopping || r->n_attempted < r->n_databases)
+		return;
+	r->ready = true;
+	loop_timer_disarm(r->start_timer);
+	r->on_ready(r->userdata);
+}
+
+static void on_start_patience(void *userdata)
+{
+	struct relay *r = userdata;
+
+	r->n_attempted = r->n_databases;
+	relay_check_ready(r);
+}
+
+static void on_attempted(void *userdata, _unused_ struct source *s)
+{
+	struct relay_database *d = userdata;
+
+	if (d->attempted)
+		return;
+	d->attempted = true;
+	d->relay->n_attempted++;
+	relay_check_ready(d->relay);
+}
+
+static void on_source_state(void *userdata, _unused_ struct source *s,
+			    const struct source_status *status)
+{
+	struct relay_database *d = userdata;
+	struct relay *r = d->relay;
+	bool up = status->state == SOURCE_LISTENING || status->state == SOURCE_CATCHING_UP;
+	bool was_up = d->state == SOURCE_LISTENING || d->state == SOURCE_CATCHING_UP;
+
+	if (up && !was_up) {
+		r->n_listening++;
+		if (d->was_up)
+			d->n_reconnects++;
+	} else if (!up && was_up) {
+		r->n_listening--;
+	}
+	d->state = status->state;
+	d->condition = status->condition;
+	d->journal = status->journal;
+	log_source_status(d, status);
+	r->on_status(r->userdata);
+}
+
+static void on_payload_rejected(void *userdata, _unused_ struct source *s, int why)
+{
+	struct relay_database *d = userdata;
+
+	/* Any role can send these: the first is told, then every thousandth. */
+	if (d->n_payloads_rejected++ % 1000 == 0)
+		log_database(d, LOG_WARNING, MSG_PAYLOAD_REJECTED,
+			     "a notification was no schema change (%s); %" PRIu64 " so far",
+			     why == PAYLOAD_E_OVERSIZED ? "too large"
+							: "not the documented payload",
+			     d->n_payloads_rejected);
+}
+
+static const struct source_callbacks source_callbacks = {
+	.on_change = on_change,
+	.on_cursor = on_cursor,
+	.on_state = on_source_state,
+	.on_rejected = on_payload_rejected,
+	.on_attempted = on_attempted,
+	.may_read = relay_may_read,
+};
+
+/* --- what sinks tell --------------------------------------------------------------------------- */
+
+static void relay_check_quiet(struct relay *r)
+{
+	if (!r->stopping)
+		return;
+	for (size_t i = 0; i < r->n_sinks; i++) {
+		if (!sink_is_quiet(r->sinks[i]->sink))
+			return;
+	}
+	loop_timer_disarm(r->stop_timer);
+	r->on_stopped(r->userdata);
+}
+
+static void on_settled(void *userdata, struct sink *s, struct delivery *d, enum verdict why,
+		       const struct verdict_info *info)
+{
+	struct relay *r = userdata;
+
+	if (why == VERDICT_OK) {
+		store_settle(r->store, d->change, STORE_DELIVERED);
+	} else {
+		store_settle(r->store, d->change,
+			     why == VERDICT_REJECT ? STORE_REJECTED : STORE_EXPIRED);
+		log_sink(r, s, LOG_ERR, MSG_DELIVERY_GIVEN_UP,
+			 "gave up change %s (sequence %" PRIu64 ", %s, database \"%s\") after %u "
+			 "attempts: %s: %s",
+			 d->change->id, d->change->sequence, d->change->tag ? d->change->tag : "-",
+			 d->change->database, d->attempts,
+			 why == VERDICT_REJECT ? "refused" : "older than give_up_after",
+			 info->detail ? info->detail : "no reason given");
+	}
+	if (!list_empty(&r->held) && s->n_owed <= LIMIT_SINK_WINDOW / 2 && relay_has_room(r))
+		loop_defer(r->loop, &r->wake_held);
+	relay_check_quiet(r);
+}
+
+static void on_dropped(void *userdata, _unused_ struct sink *s, struct delivery *d)
+{
+	struct relay *r = userdata;
+
+	store_settle(r->store, d->change, STORE_DROPPED);
+}
+
+static void on_sink_state(void *userdata, struct sink *s, const struct verdict_info *info)
+{
+	struct relay *r = userdata;
+	struct relay_sink *rs = relay_sink_of(r, s);
+	struct relay_sink opening = { .relay = r, .state = SINK_OPEN };
+
+	/* A sink that cannot be opened says so before sink_new() has handed it over. */
+	log_sink_status(rs ? rs : &opening, s, info);
+	if (!list_empty(&r->held) && relay_has_room(r))
+		loop_defer(r->loop, &r->wake_held);
+	r->on_status(r->userdata);
+	relay_check_quiet(r);
+}
+
+static void on_sink_notice(void *userdata, struct sink *s, int level, const char *message)
+{
+	log_sink(userdata, s, level, MSG_SINK_NOTICE, "%s", message);
+}
+
+/* --- configurations ---------------------------------------------------------------------------- */
+
+static struct relay_database *database_free(struct relay_database *d)
+{
+	struct relay *r;
+
+	if (!d)
+		return NULL;
+	r = d->relay;
+	d->source = source_free(d->source);
+	if (d->state == SOURCE_LISTENING || d->state == SOURCE_CATCHING_UP)
+		r->n_listening--;
+	if (d->attempted)
+		r->n_attempted--;
+	list_del(&d->held);
+	free(d);
+	return NULL;
+}
+
+static int database_new(struct relay_database **ret, struct relay *r,
+			const struct database_conf *conf)
+{
+	struct relay_database *d = calloc(1, sizeof(*d));
+	int k;
+
+	if (!d)
+		return error_origin(-ENOMEM);
+	d->relay = r;
+	d->conf = conf;
+	list_init(&d->held);
+	k = source_new(&d->source, &r->source_env, conf, store_get_cursor(r->store, conf->name),
+		       &source_callbacks, d);
+	if (k < 0) {
+		free(d);
+		return error_fold(k);
+	}
+	*ret = d;
+	return 0;
+}
+
+/*
+ * Both lists are sorted by name. What is equal keeps its object and its old configuration, which
+ * changes places with the new one, so that the new struct config owns what is in use.
+ */
+static int relay_apply_databases(struct relay *r, struct config *new)
+{
+	struct relay_database **all = calloc(new->n_databases + 1, sizeof(struct relay_database *));
+	struct relay_database **old = r->databases;
+	size_t n_old = r->n_databases, i = 0, j = 0;
+	int k = 0;
+
+	if (!all)
+		return error_origin(-ENOMEM);
+	r->databases = all;
+	r->n_databases = 0;
+	while (i < n_old || j < new->n_databases) {
+		int order = i == n_old              ? 1
+			    : j == new->n_databases ? -1
+						    : strcmp(r->config->databases[i]->name,
+							     new->databases[j]->name);
+
+		if (order == 0 && database_conf_equal(r->config->databases[i], new->databases[j])) {
+			struct database_conf *kept = r->config->databases[i];
+
+			r->config->databases[i++] = new->databases[j];
+			new->databases[j++] = kept;
+			all[r->n_databases++] = old[i - 1];
+			continue;
+		}
+		if (order <= 0) {
+			if (order < 0)
+				log_database(old[i], LOG_NOTICE, NULL,
+					     "removed by the configuration");
+			old[i] = database_free(old[i]);
+			i++;
+		}
+		if (order < 0)
+			continue;
+		k = database_new(&all[r->n_databases], r, new->databases[j++]);
+		if (k < 0)
+			break;
+		source_resume(all[r->n_databases++]->source);
+	}
+	for (; i < n_old; i++)
+		(void)database_free(old[i]);
+	free(old);
+	return error_fold(k);
+}
+
+static struct relay_sink *relay_sink_free(struct relay_sink *rs)
+{
+	if (!rs)
+		return NULL;
+	rs->sink = sink_free(rs->sink);
+	free(rs);
+	return NULL;
+}
+
+static int relay_sink_new(struct relay_sink **ret, struct relay *r, const struct sink_conf *conf)
+{
+	struct relay_sink *rs = calloc(1, sizeof(*rs));
+	int k;
+
+	if (!rs)
+		return error_origin(-ENOMEM);
+	rs->relay = r;
+	k = sink_new(&rs->sink, conf, &r->sink_env, &r->sink_callbacks);
+	if (k < 0) {
+		free(rs);
+		return error_fold(k);
+	}
+	rs->state = rs->sink->state;
+	if (!rs->sink->opened)
+		rs->unwell_since = loop_now(r->loop);
+	*ret = rs;
+	return 0;
+}
+
+static int relay_apply_sinks(struct relay *r, struct config *new)
+{
+	struct relay_sink **all = calloc(new->n_sinks + 1, sizeof(struct relay_sink *));
+	struct relay_sink **old = r->sinks;
+	size_t n_old = r->n_sinks, i = 0, j = 0;
+	int k = 0;
+
+	if (!all)
+		return error_origin(-ENOMEM);
+	r->sinks = all;
+	r->n_sinks = 0;
+	while (k == 0 && (i < n_old || j < new->n_sinks)) {
+		int order = i == n_old ? 1
+			    : j == new->n_sinks
+				    ? -1
+				    : strcmp(r->config->sinks[i]->name, new->sinks[j]->name);
+
+		if (order < 0) {
+			log_sink(r, old[i]->sink, LOG_NOTICE, NULL,
+				 "removed by the configuration, %" PRIu64 " deliveries that it was "
+				 "owed are dropped",
+				 old[i]->sink->n_owed);
+			(void)relay_sink_free(old[i++]);
+		} else if (order > 0) {
+			k = relay_sink_new(&all[r->n_sinks], r, new->sinks[j++]);
+			r->n_sinks += k == 0;
+		} else if (sink_conf_equal(r->config->sinks[i], new->sinks[j])) {
+			struct sink_conf *kept = r->config->sinks[i];
+
+			r->config->sinks[i] = new->sinks[j];
+			new->sinks[j++] = kept;
+			all[r->n_sinks++] = old[i++];
+		} else {
+			all[r->n_sinks++] = old[i];
+			k = sink_reconfigure(old[i++]->sink, new->sinks[j++]);
+		}
+	}
+	for (; i < n_old; i++)
+		(void)relay_sink_free(old[i]);
+	free(old);
+	return error_fold(k);
+}
+
+static enum log_format log_format_of(enum log_format_conf format)
+{
+	static const enum log_format formats[] = {
+		[LOG_CONF_AUTO] = LOG_FORMAT_AUTO,
+		[LOG_CONF_PLAIN] = LOG_FORMAT_PLAIN,
+		[LOG_CONF_JSON] = LOG_FORMAT_JSON,
+		[LOG_CONF_JOURNAL] = LOG_FORMAT_JOURNAL,
+	};
+
+	return formats[format];
+}
+
+int relay_apply(struct relay *r, struct config *config)
+{
+	_cleanup_(config_freep)
+	struct config *old = NULL;
+	int k;
+
+	log_configure(r->log, log_format_of(config->log.format), config->log.level);
+	for (size_t i = 0; i < config->warnings.n; i++)
+		log_relay(r, LOG_WARNING, MSG_CONFIG_WARNING, "%s", config->warnings.items[i]);
+	/* Sinks first: a new source's first change finds them. */
+	k = relay_apply_sinks(r, config);
+	if (k == 0)
+		k = relay_apply_databases(r, config);
+	old = r->config;
+	r->config = config;
+	if (k < 0)
+		return error_fold(k);
+	if (!r->ready)
+		loop_timer_arm(r->start_timer, r->n_databases > 0 ? START_PATIENCE : 0);
+	r->on_status(r->userdata);
+	return 0;
+}
+
+/* --- life -------------------------------------------------------------------------------------- */
+
+/* The name in syslog lines: printable ASCII, as RFC 5424 wants it. */
+static void relay_name_host(struct relay *r)
+{
+	if (gethostname(r->hostname, sizeof(r->hostname) - 1) < 0)
+		r->hostname[0] = '\0';
+	for (char *p = r->hostname; *p; p++) {
+		if (*p <= ' ' || *p > '~')
+			*p = '_';
+	}
+	r->sink_env.hostname = r->hostname[0] ? r->hostname : "localhost";
+}
+
+static void on_stop_patience(void *userdata)
+{
+	struct relay *r = userdata;
+
+	log_relay(r, LOG_WARNING, MSG_STOPPING, "some deliveries did not end in time");
+	r->on_stopped(r->userdata);
+}
+
+void relay_stop(struct relay *r)
+{
+	r->stopping = true;
+	for (size_t i = 0; i < r->n_databases; i++)
+		r->databases[i] = database_free(r->databases[i]);
+	r->n_databases = 0;
+	loop_timer_arm(r->stop_timer, STOP_PATIENCE);
+	relay_check_quiet(r);
+}
+
+char *relay_status_line(const struct relay *r, char *buf, size_t n)
+{
+	uint64_t n_owed = 0;
+	size_t n_well = 0;
+
+	for (size_t i = 0; i < r->n_sinks; i++) {
+		const struct sink *s = r->sinks[i]->sink;
+
+		n_owed += s->n_owed;
+		n_well += s->state == SINK_OPEN;
+	}
+	(void)snprintf(buf, n,
+		       "%zu of %zu databases listening, %zu of %zu sinks delivering, %" PRIu64
+		       " deliveries owed",
+		       r->n_listening, r->n_databases, n_well, r->n_sinks, n_owed);
+	return buf;
+}
+
+int relay_new(struct relay **ret, struct loop *l, struct log *log)
+{
+	struct relay *r = calloc(1, sizeof(*r));
+	int k;
+
+	if (!r)
+		return error_origin(-ENOMEM);
+	r->loop = l;
+	r->log = log;
+	r->store_callbacks = (struct store_callbacks){ .on_admitted = on_admitted, .userdata = r };
+	r->sink_callbacks = (struct sink_callbacks){
+		.on_settled = on_settled,
+		.on_dropped = on_dropped,
+		.on_state = on_sink_state,
+		.on_notice = on_sink_notice,
+		.userdata = r,
+	};
+	list_init(&r->held);
+	loop_task_init(&r->wake_held, relay_wake_held, r);
+	relay_name_host(r);
+	if ((k = loop_timer_new(&r->start_timer, l, on_start_patience, r)) < 0 ||
+	    (k = loop_timer_new(&r->stop_timer, l, on_stop_patience, r)) < 0 ||
+	    (k = store_new(&r->store, clock_realtime(), &r->store_callbacks)) < 0 ||
+	    (k = resolver_new(&r->resolver, l, RESOLVER_THREADS)) < 0 ||
+	    (k = http_new(&r->http, l, r->resolver)) < 0 ||
+	    (k = gate_new(&r->gate, l, LIMIT_HANDSHAKES)) < 0) {
+		(void)relay_free(r);
+		return error_fold(k);
+	}
+	r->sink_env.loop = l;
+	r->sink_env.resolver = r->resolver;
+	r->sink_env.http = r->http;
+	r->source_env = (struct source_env){ .loop = l, .resolver = r->resolver, .gate = r->gate };
+	*ret = r;
+	return 0;
+}
+
+struct relay *relay_free(struct relay *r)
+{
+	if (!r)
+		return NULL;
+	for (size_t i = 0; i < r->n_databases; i++)
+		(void)database_free(r->databases[i]);
+	free(r->databases);
+	for (size_t i = 0; i < r->n_sinks; i++)
+		(void)relay_sink_free(r->sinks[i]);
+	free(r->sinks);
+	loop_task_cancel(&r->wake_held);
+	r->gate = gate_free(r->gate);
+	r->http = http_free(r->http);
+	r->resolver = resolver_free(r->resolver);
+	r->store = store_free(r->store);
+	r->stop_timer = loop_timer_free(r->stop_timer);
+	r->start_timer = loop_timer_free(r->start_timer);
+	r->config = config_free(r->config);
+	free(r);
+	return NULL;
+}

@@ -1,0 +1,98 @@
+#pragma once
+
+/*
+ * The relay: the only place that knows sources, sinks and the store. A source's change goes to the
+ * store, which gives it its sequence; then to the lane of each sink whose route it matches; each
+ * verdict goes back to the store.
+ *
+ * All on the loop's thread. The arrays are parallel to those of the configuration, by name.
+ */
+
+#include <stdbool.h>
+
+#include "base/clock.h"
+#include "base/list.h"
+#include "base/log.h"
+#include "loop/loop.h"
+#include "model/config.h"
+#include "sink/sink.h"
+#include "source/source.h"
+#include "store/store.h"
+
+struct relay;
+
+struct relay_database {
+	struct relay *relay;
+	const struct database_conf *conf;
+	struct source *source;
+
+	enum source_state state;
+	enum source_condition condition;
+	bool journal;
+	bool attempted;       /* its first connection attempt has ended */
+	bool was_up;          /* it has been listening at least once */
+	usec_t down_since;    /* CLOCK_MONOTONIC; 0 while it listens */
+	usec_t last_change;   /* CLOCK_REALTIME; 0: none yet */
+	char last_error[256]; /* "" while all is well */
+	usec_t logged;        /* when last_error was logged last */
+	uint64_t n_changes, n_payloads_rejected, n_reconnects;
+	struct list held; /* relay->held: its source was told not to read on */
+};
+
+struct relay_sink {
+	struct relay *relay;
+	struct sink *sink;
+	enum sink_state state; /* as it was last logged */
+	usec_t unwell_since;   /* CLOCK_MONOTONIC; 0: it is well */
+	char logged_error[256];
+	usec_t logged;
+};
+
+struct relay {
+	struct loop *loop;
+	struct log *log;
+	struct config *config;
+	struct store *store;
+	struct resolver *resolver;
+	struct http *http;
+	struct gate *gate;
+	char hostname[256];
+	struct sink_env sink_env;
+	struct source_env source_env;
+	struct sink_callbacks sink_callbacks;
+	struct store_callbacks store_callbacks;
+
+	struct relay_database **databases;
+	struct relay_sink **sinks;
+	size_t n_databases, n_sinks;
+	size_t n_listening, n_attempted;
+	struct list held;
+
+	struct loop_task wake_held;
+	struct loop_timer
+		*start_timer; /* READY does not wait longer than this for dead databases */
+	struct loop_timer *stop_timer;
+	bool ready, stopping;
+
+	/* Told to the service: the first round is over; everything is quiet after relay_stop(); what
+	 * the status line says has changed. */
+	loop_fn on_ready, on_stopped, on_status;
+	void *userdata;
+};
+
+/* @log outlives it. -ENOMEM. */
+int relay_new(struct relay **ret, struct loop *l, struct log *log) _must_check_;
+/* Takes NULL, returns NULL. */
+struct relay *relay_free(struct relay *r);
+
+/* Takes @config over (also on failure) and does what differs from the present one: unchanged
+ * databases keep their connections, unchanged sinks their transport, all lanes what they owe.
+ * Negative: our failure, which must end the program. */
+int relay_apply(struct relay *r, struct config *config) _must_check_;
+
+/* Closes the sources; what is owed to sinks that are well is delivered, for at most 10 s; then
+ * on_stopped(). */
+void relay_stop(struct relay *r);
+
+/* One line for STATUS= (sd_notify(3)). Returns @buf. */
+char *relay_status_line(const struct relay *r, char *buf, size_t n);

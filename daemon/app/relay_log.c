@@ -1,0 +1,217 @@
+#include "app/relay_log.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "app/message_id.h"
+#include "base/strbuf.h"
+#include "base/text.h"
+
+char *format_duration(char *buf, size_t n, usec_t t)
+{
+	usec_t s = t / USEC_PER_SEC;
+
+	if (t < USEC_PER_SEC)
+		(void)snprintf(buf, n, "%" PRIu64 "ms", t / USEC_PER_MSEC);
+	else if (s < 10)
+		(void)snprintf(buf, n, "%" PRIu64 ".%" PRIu64 "s", s, t % USEC_PER_SEC / 100000);
+	else if (s < 120)
+		(void)snprintf(buf, n, "%" PRIu64 "s", s);
+	else if (s < 7200)
+		(void)snprintf(buf, n, "%" PRIu64 "min", s / 60);
+	else if (s < 172800)
+		(void)snprintf(buf, n, "%" PRIu64 "h", s / 3600);
+	else
+		(void)snprintf(buf, n, "%" PRIu64 "d", s / 86400);
+	return buf;
+}
+
+static void log_line(struct log *l, int level, const char *message_id,
+		     const struct log_field *fields, size_t n_fields, const char *object,
+		     const char *name, const char *fmt, va_list ap) _printf_(8, 0);
+static void log_line(struct log *l, int level, const char *message_id,
+		     const struct log_field *fields, size_t n_fields, const char *object,
+		     const char *name, const char *fmt, va_list ap)
+{
+	_cleanup_(strbuf_done)
+	struct strbuf b = STRBUF_INIT;
+
+	if (level > l->level)
+		return;
+	strbuf_addv(&b, fmt, ap);
+	log_write(l, level, message_id, fields, n_fields, "%s \"%s\": %s", object, name,
+		  b.data ? b.data : "");
+}
+
+void log_database(struct relay_database *d, int level, const char *message_id, const char *fmt, ...)
+{
+	const struct log_field fields[] = {
+		{ "SCHEMARELAY_DATABASE", d->conf->name },
+		{ "SCHEMARELAY_STATE", source_state_name(d->state) },
+		{ "SCHEMARELAY_CONDITION", source_condition_name(d->condition) },
+	};
+	va_list ap;
+
+	va_start(ap, fmt);
+	log_line(d->relay->log, level, message_id, fields, ARRAY_SIZE(fields), "database",
+		 d->conf->name, fmt, ap);
+	va_end(ap);
+}
+
+void log_sink(struct relay *r, const struct sink *s, int level, const char *message_id,
+	      const char *fmt, ...)
+{
+	const struct log_field fields[] = {
+		{ "SCHEMARELAY_SINK", s->name },
+		{ "SCHEMARELAY_STATE", sink_state_name(s->state) },
+	};
+	va_list ap;
+
+	va_start(ap, fmt);
+	log_line(r->log, level, message_id, fields, ARRAY_SIZE(fields), "sink", s->name, fmt, ap);
+	va_end(ap);
+}
+
+void log_relay(struct relay *r, int level, const char *message_id, const char *fmt, ...)
+{
+	_cleanup_(strbuf_done)
+	struct strbuf b = STRBUF_INIT;
+	va_list ap;
+
+	va_start(ap, fmt);
+	strbuf_addv(&b, fmt, ap);
+	va_end(ap);
+	log_write(r->log, level, message_id, NULL, 0, "%s", b.data ? b.data : "");
+}
+
+/* --- sources ----------------------------------------------------------------------------------- */
+
+static void log_condition(struct relay_database *d, const struct source_status *status)
+{
+	const char *name = source_condition_name(status->condition);
+
+	if (status->condition == status->old_condition || status->condition == CONDITION_UNKNOWN)
+		return;
+	if (status->condition == CONDITION_OK) {
+		if (status->old_condition != CONDITION_UNKNOWN)
+			log_database(d, LOG_NOTICE, MSG_SOURCE_CONDITION, "ok again (was %s)",
+				     source_condition_name(status->old_condition));
+		return;
+	}
+	/* A refused password is told with the failed connection. */
+	if (status->condition == CONDITION_AUTH_FAILED)
+		return;
+	log_database(d, LOG_WARNING, MSG_SOURCE_CONDITION, "%s%s%s: %s", name,
+		     status->error ? ": " : "", status->error ? status->error : "",
+		     source_condition_remedy(status->condition));
+}
+
+static void log_up(struct relay_database *d, const struct source_status *status)
+{
+	char version[32] = "", away[64] = "", buf[32];
+	usec_t now = loop_now(d->relay->loop);
+
+	if (status->server_version > 0)
+		(void)snprintf(version, sizeof(version), ", PostgreSQL %d.%d",
+			       status->server_version / 10000, status->server_version % 10000);
+	if (d->was_up && d->down_since)
+		(void)snprintf(away, sizeof(away), " again after %s",
+			       format_duration(buf, sizeof(buf), usec_sub(now, d->down_since)));
+	log_database(d, LOG_INFO, MSG_SOURCE_LISTENING, "listening%s (%s%s%s%s)", away,
+		     status->journal ? "journal" : "listen mode", version,
+		     status->server_address ? " at " : "",
+		     status->server_address ? status->server_address : "");
+	d->was_up = true;
+	d->down_since = 0;
+	d->logged = 0;
+	d->last_error[0] = '\0';
+}
+
+static void log_down(struct relay_database *d, const struct source_status *status)
+{
+	const char *error = status->error ? status->error : "connection lost";
+	usec_t now = loop_now(d->relay->loop);
+	bool same = strncmp(d->last_error, error, sizeof(d->last_error) - 1) == 0;
+	char buf[32];
+
+	if (!d->down_since)
+		d->down_since = now;
+	(void)snprintf(d->last_error, sizeof(d->last_error), "%s", error);
+	if (same && d->logged && usec_sub(now, d->logged) < LOG_REPEAT)
+		return;
+	d->logged = now;
+	log_database(d, LOG_WARNING, MSG_SOURCE_LOST, "%s%s%s%s; next try in %s", error,
+		     status->sqlstate ? " (SQLSTATE " : "",
+		     status->sqlstate ? status->sqlstate : "", status->sqlstate ? ")" : "",
+		     format_duration(buf, sizeof(buf), status->retry_in));
+}
+
+void log_source_status(struct relay_database *d, const struct source_status *status)
+{
+	if (status->state == SOURCE_BACKING_OFF && status->old_state != SOURCE_BACKING_OFF)
+		log_down(d, status);
+	else if (status->state == SOURCE_LISTENING && status->old_state != SOURCE_LISTENING &&
+		 (d->down_since || !d->was_up))
+		log_up(d, status);
+	else if (status->state != status->old_state)
+		log_database(d, LOG_DEBUG, NULL, "%s", source_state_name(status->state));
+	log_condition(d, status);
+}
+
+/* --- sinks ------------------------------------------------------------------------------------- */
+
+static void log_unwell(struct relay_sink *rs, const struct sink *s, const struct verdict_info *info)
+{
+	usec_t now = loop_now(rs->relay->loop);
+	usec_t wait = MAX(s->backoff.last, info ? info->retry_after : 0);
+	bool same = text_equal(rs->logged_error, s->last_error);
+	char buf[32];
+
+	if (!rs->unwell_since)
+		rs->unwell_since = now;
+	if (same && rs->logged && usec_sub(now, rs->logged) < LOG_REPEAT)
+		return;
+	rs->logged = now;
+	(void)snprintf(rs->logged_error, sizeof(rs->logged_error), "%s", s->last_error);
+	log_sink(rs->relay, s, LOG_WARNING, MSG_SINK_UNWELL,
+		 "%s; next try in about %s, %" PRIu64 " owed", s->last_error,
+		 format_duration(buf, sizeof(buf), wait), s->n_owed);
+}
+
+void log_sink_status(struct relay_sink *rs, const struct sink *s, const struct verdict_info *info)
+{
+	usec_t now = loop_now(rs->relay->loop);
+	char buf[32];
+
+	switch (s->state) {
+	case SINK_BACKOFF:
+		log_unwell(rs, s, info);
+		break;
+	case SINK_OPEN:
+		if (rs->unwell_since)
+			log_sink(rs->relay, s, LOG_NOTICE, MSG_SINK_WELL,
+				 "delivering again after %s, %" PRIu64 " owed",
+				 format_duration(buf, sizeof(buf), usec_sub(now, rs->unwell_since)),
+				 s->n_owed);
+		else if (rs->state == SINK_PAUSED)
+			log_sink(rs->relay, s, LOG_NOTICE, MSG_SINK_PAUSED, "resumed");
+		rs->unwell_since = 0;
+		rs->logged = 0;
+		break;
+	case SINK_GONE:
+		log_sink(rs->relay, s, LOG_ERR, MSG_SINK_GONE,
+			 "disabled: the receiver wants no more (%s); what it is owed is kept",
+			 s->last_error);
+		break;
+	case SINK_PAUSED:
+		if (rs->state != SINK_PAUSED || !s->opened)
+			log_sink(rs->relay, s, LOG_NOTICE, MSG_SINK_PAUSED, "paused%s%s",
+				 s->opened ? "" : ", and cannot be opened: ",
+				 s->opened ? "" : s->last_error);
+		break;
+	case SINK_PROBING:
+		break;
+	}
+	rs->state = s->state;
+}
