@@ -1,0 +1,201 @@
+# shellcheck shell=sh
+# shellcheck disable=SC2034 # its variables are for who sources it
+# What run.sh and demo.sh share: steps with one line each, and installing what is missing.
+# Sourced with the repository's root as the working directory. POSIX sh; root, or a user with sudo.
+
+LOGS=$PWD/build-logs
+PASSED=0
+FAILED=0
+SKIPPED=0
+
+# What building takes, what a PostgreSQL for tests takes, and what testing takes besides. The names are the same on Debian 12
+# and 13 and on Ubuntu 24.04.
+PACKAGES_BUILD='gcc libc6-dev meson ninja-build pkgconf python3 libevent-dev libpq-dev libcurl4-openssl-dev libsystemd-dev
+	libyajl-dev libssl-dev'
+PACKAGES_TEST='clang clang-format clang-tidy libcmocka-dev valgrind shellcheck rsyslog util-linux procps
+	python3-pytest python3-pytest-timeout python3-psycopg2'
+
+# Debian's own interpreter: it has Debian's modules, whatever stands first on PATH.
+PYTHON=/usr/bin/python3
+
+is_root() {
+	[ "$(id -u)" -eq 0 ]
+}
+
+# as_root COMMAND...: directly, or by sudo (which may ask for a password only on a terminal).
+as_root() {
+	if is_root; then
+		"$@"
+	elif ! command -v sudo >/dev/null; then
+		echo "needs root, and there is no sudo: $*" >&2
+		return 1
+	elif [ -t 0 ]; then
+		sudo -- "$@"
+	else
+		sudo -n -- "$@"
+	fi
+}
+
+now() {
+	date +%s.%N
+}
+
+# seconds START: how long ago that was.
+seconds() {
+	awk -v a="$1" -v b="$(now)" 'BEGIN { printf "%.1f s", b - a }'
+}
+
+# title TEXT: begins a step's line.
+title() {
+	printf '%-52s ' "$1"
+	STARTED=$(now)
+}
+
+# verdict TEXT: ends it.
+verdict() {
+	printf '%-30s %9s\n' "$1" "$(seconds "$STARTED")"
+}
+
+# attempt TITLE COMMAND...: one step. Its output goes to a log, which is shown only when it fails. Counts nothing.
+attempt() {
+	title "$1"
+	LOG=$LOGS/$(printf '%s' "$1" | tr -cs 'A-Za-z0-9\n' '-').log
+	shift
+	mkdir -p "$LOGS"
+	if "$@" >"$LOG" 2>&1 </dev/null; then
+		verdict ok
+		return 0
+	fi
+	verdict FAILED
+	show_log
+	return 1
+}
+
+show_log() {
+	tail -n 40 "$LOG" | sed 's/^/    | /'
+	echo "    whole log: $LOG"
+}
+
+# check TITLE COMMAND...: a step that is a test of its own.
+check() {
+	if attempt "$@"; then
+		PASSED=$((PASSED + 1))
+	else
+		FAILED=$((FAILED + 1))
+		return 1
+	fi
+}
+
+# must TITLE COMMAND...: a step that others build on: counts only if it fails.
+must() {
+	attempt "$@" || {
+		FAILED=$((FAILED + 1))
+		return 1
+	}
+}
+
+# skip TITLE REASON
+skip() {
+	title "$1"
+	verdict "skipped: $2"
+	SKIPPED=$((SKIPPED + 1))
+}
+
+# --- installing ---------------------------------------------------------------------------------
+
+is_installed() {
+	case $(dpkg-query -W -f '${db:Status-Abbrev}' "$1" 2>/dev/null) in
+	?i*) return 0 ;;
+	*) return 1 ;;
+	esac
+}
+
+# missing PACKAGE...: prints those that are not installed.
+missing() {
+	for package; do
+		is_installed "$package" || printf '%s ' "$package"
+	done
+}
+
+apt_get() {
+	as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -y -o DPkg::Lock::Timeout=300 "$@"
+}
+
+update_lists() {
+	[ -n "${LISTS_ARE_NEW-}" ] && return 0
+	apt_get update && LISTS_ARE_NEW=1
+}
+
+# install_packages PACKAGE...: asks nothing of the network when all are there.
+install_packages() {
+	# shellcheck disable=SC2046 # one word a package
+	set -- $(missing "$@")
+	[ $# -gt 0 ] || return 0
+	command -v apt-get >/dev/null || {
+		echo "this is neither Debian nor Ubuntu; please install what corresponds to: $*" >&2
+		return 1
+	}
+	# A password is asked for here, where the terminal is, and not inside a step.
+	is_root || [ ! -t 0 ] || sudo -v || return 1
+	echo "missing: $*"
+	must 'installing' install_now "$@"
+}
+
+install_now() {
+	update_lists && apt_get install --no-install-recommends "$@"
+}
+
+# The newest directory of a PostgreSQL server from Debian that is at least version 15, if any.
+postgresql_bindir() {
+	for dir in /usr/lib/postgresql/*/bin; do
+		[ -x "$dir/initdb" ] && echo "$dir"
+	done | sort -t/ -k5n | awk -F/ '$5 >= 15 { dir = $0 } END { if (dir) print dir; else exit 1 }'
+}
+
+# A PostgreSQL server of the distribution. Its package would make and start a cluster; a machine that has none yet shall
+# have none afterwards. A server that is there already is left alone.
+install_postgresql() {
+	postgresql_bindir >/dev/null && return 0
+	is_root || [ ! -t 0 ] || sudo -v || return 1
+	echo 'missing: a PostgreSQL server'
+	must 'installing PostgreSQL' install_postgresql_now
+}
+
+install_postgresql_now() {
+	conf=/etc/postgresql-common/createcluster.conf
+	update_lists && apt_get install --no-install-recommends postgresql-common || return 1
+	as_root cp -p "$conf" "$conf.schemarelay" || return 1
+	as_root sed -i '$ a create_main_cluster = false' "$conf" && apt_get install --no-install-recommends postgresql
+	status=$?
+	as_root mv "$conf.schemarelay" "$conf" && [ $status -eq 0 ] && postgresql_bindir
+}
+
+# --- the user that servers run as, when we are root -----------------------------------------------
+
+# PostgreSQL refuses to run as root. Its package has made this user.
+server_user() {
+	if is_root; then
+		echo postgres
+	else
+		id -un
+	fi
+}
+
+# can_read DIRECTORY: may that user go there?
+can_read() {
+	! is_root || runuser -u "$(server_user)" -- test -r "$1" -a -x "$1"
+}
+
+# --- building -------------------------------------------------------------------------------------
+
+# build DIRECTORY [MESON'S OPTIONS...]: configures anew only when the options changed.
+build() {
+	dir=$1
+	shift
+	if [ "$(cat "$dir/.options" 2>/dev/null)" != "${CC-} $*" ]; then
+		rm -rf "$dir"
+		meson setup "$dir" "$@" || return 1
+		echo "${CC-} $*" >"$dir/.options"
+	fi
+	ninja -C "$dir"
+}
