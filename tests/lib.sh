@@ -59,20 +59,26 @@ verdict() {
 # attempt TITLE COMMAND...: one step. Its output goes to a log, which is shown only when it fails. Counts nothing.
 attempt() {
 	title "$1"
-	LOG=$LOGS/$(printf '%s' "$1" | tr -cs 'A-Za-z0-9\n' '-').log
+	LOG=$(log_of "$1")
 	shift
-	mkdir -p "$LOGS"
 	if "$@" >"$LOG" 2>&1 </dev/null; then
 		verdict ok
 		return 0
 	fi
 	verdict FAILED
-	show_log
+	show_log 40
 	return 1
 }
 
+# log_of TITLE: where its output goes.
+log_of() {
+	mkdir -p "$LOGS"
+	echo "$LOGS/$(printf '%s' "$1" | tr -cs 'A-Za-z0-9\n' '-').log"
+}
+
+# show_log LINES
 show_log() {
-	tail -n 40 "$LOG" | sed 's/^/    | /'
+	tail -n "$1" "$LOG" | sed 's/^/    | /'
 	echo "    whole log: $LOG"
 }
 
@@ -169,6 +175,20 @@ install_postgresql_now() {
 	status=$?
 	as_root mv "$conf.schemarelay" "$conf" && [ $status -eq 0 ] && postgresql_bindir
 }
+
+# --- npm ------------------------------------------------------------------------------------------
+
+# PostgreSQL 16 to 18, and the libraries that users' programs would use: tests/node/package.json. Debian's npm only where
+# there is none: other distributors' nodejs brings its own, and conflicts with it.
+install_npm() {
+	cmp -s tests/node/package-lock.json tests/node/node_modules/.installed && return 0
+	command -v npm >/dev/null || install_packages nodejs npm || return 1
+	must 'installing from npm' install_npm_now
+}
+
+install_npm_now() (
+	cd tests/node && npm ci --ignore-scripts --no-audit --no-fund && cp package-lock.json node_modules/.installed
+)
 
 # --- the user that servers run as, when we are root -----------------------------------------------
 

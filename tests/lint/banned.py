@@ -80,7 +80,7 @@ RESERVED = [
     ),
     (
         r"\bclock_(?:monotonic|realtime)\s*\(",
-        ["base/clock.*", "loop/*", "app/*"],
+        ["base/clock.*", "base/log.c", "loop/*", "app/*"],
         "time is an argument; loop/ and app/ ask the clock",
     ),
     (r"\b(?:rand|random|srand|drand48)\s*\(", [], "randomness is an argument; loop_random() or getrandom()"),
