@@ -1,0 +1,83 @@
+"""A real rsyslogd with a socket and a UDP port of its own, which writes what it has understood as lines of JSON."""
+
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+from harness.postgres import free_port, unprivileged_user
+from harness.wait import wait_until
+
+PROGRAM = "/usr/sbin/rsyslogd"
+
+CONFIG = """\
+global(workDirectory="{dir}" maxMessageSize="64k")
+module(load="imuxsock" SysSock.Use="off")
+module(load="imudp")
+template(name="parsed" type="list" option.jsonf="on") {{
+	property(outname="input" name="inputname" format="jsonf")
+	property(outname="facility" name="syslogfacility-text" format="jsonf")
+	property(outname="severity" name="syslogseverity-text" format="jsonf")
+	property(outname="time" name="timereported" dateFormat="rfc3339" format="jsonf")
+	property(outname="host" name="hostname" format="jsonf")
+	property(outname="app_name" name="app-name" format="jsonf")
+	property(outname="procid" name="procid" format="jsonf")
+	property(outname="msgid" name="msgid" format="jsonf")
+	property(outname="data" name="structured-data" format="jsonf")
+	property(outname="message" name="msg" format="jsonf")
+	property(outname="raw" name="rawmsg" format="jsonf")
+}}
+input(type="imuxsock" Socket="{dir}/log" RateLimit.Interval="0")
+input(type="imudp" address="127.0.0.1" port="{port}")
+action(type="omfile" file="{dir}/out" template="parsed")
+"""
+
+
+class Rsyslog:
+    """`socket` stands in for /dev/log, `address` is host:port for UDP."""
+
+    def __init__(self):
+        self.directory = Path(tempfile.mkdtemp(prefix="sr-syslog-"))
+        self.port = free_port()
+        self.socket = str(self.directory / "log")
+        self.address = f"127.0.0.1:{self.port}"
+        (self.directory / "conf").write_text(CONFIG.format(dir=self.directory, port=self.port), encoding="ascii")
+        user = unprivileged_user()
+        if user:
+            os.chown(self.directory, user.pw_uid, user.pw_gid)
+        # Whoever runs the relay may write to the socket, which rsyslogd makes.
+        self.directory.chmod(0o755)
+        with open(self.directory / "errors", "wb") as errors:
+            self.process = subprocess.Popen(
+                [PROGRAM, "-n", "-f", str(self.directory / "conf"), "-i", str(self.directory / "pid")],
+                stdin=subprocess.DEVNULL,
+                stdout=errors,
+                stderr=errors,
+                start_new_session=True,
+                **({"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []} if user else {}),
+            )
+        wait_until(self._is_up, lambda: "rsyslogd is up: " + (self.directory / "errors").read_text())
+
+    def _is_up(self):
+        assert self.process.poll() is None, "rsyslogd has ended: " + (self.directory / "errors").read_text()
+        return os.path.exists(self.socket) and self._listens()
+
+    def _listens(self):
+        wanted = f"0100007F:{self.port:04X}"
+        with open("/proc/net/udp", encoding="ascii") as f:
+            return any(line.split()[1] == wanted for line in f)
+
+    def messages(self, of_input=None):
+        """What has arrived so far ("imuxsock" or "imudp" only), as dicts."""
+        out = self.directory / "out"
+        lines = out.read_text(encoding="utf-8", errors="surrogateescape").split("\n")[:-1] if out.exists() else []
+        # rsyslogd says hello by itself.
+        found = [json.loads(line) for line in lines]
+        return [m for m in found if m["app_name"] != "rsyslogd" and of_input in (None, m["input"])]
+
+    def close(self):
+        self.process.terminate()
+        self.process.wait(10)
+        shutil.rmtree(self.directory, ignore_errors=True)
