@@ -9,6 +9,8 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from harness import postgres  # noqa: E402
 
+pytest_plugins = ["harness.fixtures"]
+
 REQUIRED = (15, 16, 17, 18)
 
 

@@ -60,6 +60,8 @@ CASES = [
     ("banned.py", "daemon/base/a.c", "\tfd = eventfd(0, 0);\n", "eventfd() without EFD_CLOEXEC"),
     ("banned.py", "daemon/base/a.c", '\tf = fopen(path, "r");\n', 'fopen() without "e"'),
     ("banned.py", "daemon/base/a.c", '\tf = fopen(path, "re");\n', ""),
+    ("banned.py", "daemon/base/a.c", "\tsignal(SIGHUP, f);\n", "signal()"),
+    ("banned.py", "daemon/base/a.c", "\tsignal(SIGPIPE, SIG_IGN);\n", ""),
     ("banned.py", "daemon/base/a.c", "\texit(1);\n", "only main.c may exit"),
     ("banned.py", "daemon/app/main.c", "\texit(1);\n", ""),
     ("banned.py", "daemon/sink/a.c", '\tfprintf(stderr, "x");\n', "only app/ prints and logs"),

@@ -1,0 +1,90 @@
+"""What a real rsyslogd understands of our lines."""
+
+import re
+
+import pytest
+
+from harness.wait import wait_until
+
+
+def audit(relay, s, **options):
+    return relay(databases={"one": s.conf}, sinks={"audit": {"type": "syslog", **options}})
+
+
+def wait_messages(rsyslog, count):
+    wait_until(lambda: len(rsyslog.messages()) >= count, lambda: f"{count} messages; there are {rsyslog.messages()}")
+    return rsyslog.messages()
+
+
+def test_local(pg, relay, stage, rsyslog):
+    s = stage(pg)
+    r = audit(relay, s, transport="local", address=rsyslog.socket).start()
+    s.tables("t", 10)
+    messages = wait_messages(rsyslog, 10)
+    assert [re.findall(r"public\.t\d", m["message"])[0] for m in messages] == [i for _, i in s.made]
+    for m in messages:
+        assert (m["input"], m["facility"], m["severity"]) == ("imuxsock", "authpriv", "notice")
+        assert m["app_name"] == "schemarelay"
+        assert m["procid"] == str(r.process.pid)
+        assert "CREATE TABLE" in m["message"] and "one" in m["message"]
+
+
+def structured(text):
+    """The parameters of the first element."""
+    return {n: re.sub(r'\\(["\\\]])', r"\1", v) for n, v in re.findall(r' ([^ =\]"]+)="((?:\\.|[^"\\])*)"', text)}
+
+
+def test_udp(pg, relay, stage, rsyslog):
+    s = stage(pg)
+    r = audit(relay, s, transport="udp", address=rsyslog.address, enterprise_number=4711, facility="local3", severity="info",
+              app_name="audit").start()  # fmt: skip
+    s.tables("t", 10)
+    messages = wait_messages(rsyslog, 10)
+    assert [re.findall(r"public\.t\d", m["message"])[0] for m in messages] == [i for _, i in s.made]
+    for m in messages:
+        assert (m["input"], m["facility"], m["severity"]) == ("imudp", "local3", "info")
+        assert (m["app_name"], m["procid"]) == ("audit", str(r.process.pid))
+        assert m["raw"].startswith("<158>1 ")
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", m["raw"].split(" ")[1])
+        assert re.match(r"\[[\w.-]+@4711 ", m["data"])
+        told = structured(m["data"])
+        assert told["database"] == "one"
+        assert told["tag"] == "CREATE TABLE"
+        assert told["user"] == "postgres"
+        assert "CREATE TABLE" in m["message"]
+
+
+@pytest.mark.parametrize("transport", ["local", "udp"])
+def test_names_cannot_forge_a_line(pg, relay, stage, rsyslog, transport):
+    s = stage(pg)
+    audit(relay, s, transport=transport, address=rsyslog.socket if transport == "local" else rsyslog.address).start()
+    evil = 'a"]\n<0>1 - forged - - - \u2028\x1b[31m\u0085\\'
+    s.sql('CREATE TABLE public."' + evil.replace('"', '""') + '" (id int)')
+    s.table("after")
+    messages = wait_messages(rsyslog, 2)
+    assert len(messages) == 2
+    for bad in ("\n", "\x1b", "\u2028", "\u0085", "#012", "#033"):
+        assert bad not in messages[0]["raw"]
+    assert "forged" in messages[0]["raw"]
+    assert messages[0]["severity"] == "notice"
+
+
+def test_a_long_change_is_shortened_not_retried(pg, relay, stage, rsyslog):
+    s = stage(pg)
+    audit(relay, s, transport="udp", address=rsyslog.address).start()
+    names = [f"{i:03}_" + "x" * 50 for i in range(100)]
+    s.sql("BEGIN;" + "".join(f'CREATE TABLE public."{n}" (id int);' for n in names) + "COMMIT")
+    s.sql("DROP TABLE " + ",".join(f'public."{n}"' for n in names))
+    s.table("after")
+    messages = wait_messages(rsyslog, 102)
+    assert len(messages) == 102
+    assert "DROP TABLE" in messages[100]["message"]
+    assert "public.after" in messages[101]["message"]
+
+
+def test_a_syslog_that_is_not_there_is_tried_again(pg, relay, stage, webhook):
+    s = stage(pg)
+    r = audit(relay, s, transport="local", address="/tmp/no-such-directory/log", backoff={"initial": "100ms", "max": "200ms"})
+    r.expect(r'sink "audit": .*next try in').start()
+    s.table("t")
+    r.wait_log(r'sink "audit": .*next try in')

@@ -1,0 +1,68 @@
+"""Programs on the same host that listen at a unix sink."""
+
+import grp
+import os
+import stat
+
+from harness.changes import wait_all
+from harness.wait import wait_until
+
+
+def listening(relay, s, **options):
+    r = relay(databases={"one": s.conf})
+    r.config["sinks"] = {"socket": {"type": "unix", "path": r.path("socket"), **options}}
+    return r
+
+
+def test_each_subscriber_gets_all(pg, relay, stage, subscribe):
+    s = stage(pg)
+    r = listening(relay, s).start()
+    readers = [subscribe(r.path("socket")) for _ in range(20)]
+    s.tables("t", 10)
+    wait_all({"one": s}, readers)
+
+
+def test_a_subscriber_may_come_and_go(pg, relay, stage, subscribe):
+    s = stage(pg)
+    r = listening(relay, s).start()
+    first = subscribe(r.path("socket"))
+    s.table("one")
+    wait_all({"one": s}, [first])
+    first.close()
+    second = subscribe(r.path("socket"))
+    s.made.clear()
+    s.table("two")
+    wait_all({"one": s}, [second])
+
+
+def test_permissions_and_group(pg, relay, stage):
+    s = stage(pg)
+    group = grp.getgrgid(os.getgid()).gr_name
+    r = listening(relay, s, permissions="0640", group=group).start()
+    found = os.stat(r.path("socket"))
+    assert stat.S_IMODE(found.st_mode) == 0o640
+    assert found.st_gid == os.getgid()
+
+
+def test_the_socket_is_removed_and_made_anew(pg, relay, stage, subscribe):
+    s = stage(pg)
+    r = listening(relay, s).start()
+    r.stop()
+    assert not os.path.exists(r.path("socket"))
+    r.start()
+    # After a crash it is still there.
+    r.kill()
+    assert os.path.exists(r.path("socket"))
+    r.start()
+    reader = subscribe(r.path("socket"))
+    s.table("t")
+    wait_until(lambda: any(e.get("subject") == "public.t" for e in reader.received()), "the change")
+
+
+def test_the_raw_format(pg, relay, stage, subscribe):
+    s = stage(pg)
+    r = listening(relay, s, format="raw").start()
+    reader = subscribe(r.path("socket"))
+    s.table("t")
+    wait_until(lambda: reader.received(), "a line")
+    assert reader.received() == [row[0] for row in s.sql("SELECT payload FROM schema_notifications.journal")]
