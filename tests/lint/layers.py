@@ -41,7 +41,7 @@ C_LIBRARY = [
     "assert.h", "ctype.h", "dirent.h", "endian.h", "errno.h", "fcntl.h", "float.h", "fnmatch.h", "getopt.h", "glob.h",
     "grp.h", "inttypes.h", "langinfo.h", "limits.h", "locale.h", "math.h", "netdb.h", "poll.h", "pthread.h", "pwd.h",
     "sched.h", "search.h", "signal.h", "stdalign.h", "stdarg.h", "stdatomic.h", "stdbool.h", "stddef.h", "stdint.h",
-    "stdio.h", "stdlib.h", "string.h", "strings.h", "syslog.h", "termios.h", "threads.h", "time.h", "uchar.h", "unistd.h",
+    "stdio.h", "stdlib.h", "string.h", "strings.h", "sysexits.h", "syslog.h", "termios.h", "threads.h", "time.h", "uchar.h", "unistd.h",
     "wchar.h",
 ]  # fmt: skip
 
