@@ -28,7 +28,7 @@ BEGIN
 			WHERE relnamespace = to_regnamespace('schema_notifications')
 				AND (relname IN ('journal', 'meta', 'handed_over')
 					AND (relkind <> 'r' OR relhasrules OR relrowsecurity OR relhassubclass)
-				OR relname = 'handed_over_at' AND relkind <> 'S')
+				OR relname IN ('handed_over_at', 'server') AND relkind <> 'S')
 			LIMIT 1;
 	END IF;
 	IF foreign_object IS NOT NULL THEN
@@ -53,11 +53,11 @@ BEGIN
 		UNION ALL
 		SELECT CASE relkind WHEN 'S' THEN 'SEQUENCE ' ELSE 'TABLE ' END || oid::regclass
 			FROM pg_class WHERE relkind IN ('r', 'S') AND relnamespace = 'schema_notifications'::regnamespace
-			AND relname IN ('journal', 'journal_id_seq', 'meta', 'handed_over', 'handed_over_at')
+			AND relname IN ('journal', 'journal_id_seq', 'meta', 'handed_over', 'handed_over_at', 'server')
 		UNION ALL
 		SELECT 'FUNCTION ' || oid::regprocedure
 			FROM pg_proc WHERE pronamespace = 'schema_notifications'::regnamespace
-			AND proname IN ('skip_row', 'hand_over', 'prune', 'on_sql_drop', 'on_ddl_command_end')
+			AND proname IN ('object_text', 'on_ddl_command_end', 'on_sql_drop', 'payload', 'prune', 'record', 'skip_row')
 	LOOP
 		EXECUTE 'ALTER EXTENSION schema_notifications ADD ' || object;
 	END LOOP;
@@ -148,25 +148,17 @@ BEGIN
 	IF to_regclass('schema_notifications.handed_over_at') IS NULL THEN
 		CREATE SEQUENCE schema_notifications.handed_over_at MINVALUE 0 START 0;
 	END IF;
+
+	-- The server's system identifier, kept for the session in the same way: asking for it reads
+	-- a file, which is a tenth of all that we cost.
+	IF to_regclass('schema_notifications.server') IS NULL THEN
+		CREATE SEQUENCE schema_notifications.server MINVALUE -9223372036854775808;
+	END IF;
 END
 $tables$;
 
 INSERT INTO schema_notifications.meta (version) VALUES ('1.0')
 	ON CONFLICT (singleton) DO UPDATE SET version = excluded.version;
-
--- Keep objects for the trigger that ends the command: at most 100, as JSON texts.
-CREATE OR REPLACE FUNCTION schema_notifications.hand_over(objects text[], total bigint, previous bigint)
-RETURNS void LANGUAGE plpgsql AS $function$
-DECLARE
-	address tid;
-BEGIN
-	INSERT INTO schema_notifications.handed_over AS h (xid, previous, objects, total)
-		VALUES (pg_current_xact_id(), $3, $1, $2)
-		RETURNING h.ctid INTO address;
-	PERFORM setval('schema_notifications.handed_over_at',
-		(address::text::point)[0]::bigint * 65536 + (address::text::point)[1]::bigint);
-END
-$function$;
 
 -- Delete what is past its retention: never what a running transaction could still have to be
 -- compared with, never more than 1,000 rows, and without waiting for anybody. meta's row is the
@@ -223,7 +215,27 @@ BEGIN
 END
 $function$;
 
--- sql_drop fires before ddl_command_end, with what the command dropped.
+-- One object, and a whole row. These two vanish: the planner puts their bodies where they are called.
+-- Types, tags and addresses are the server's own words, and need no escapes.
+CREATE OR REPLACE FUNCTION schema_notifications.object_text(object_type text, schema_name text,
+	identity text, command text, temporary boolean)
+RETURNS text LANGUAGE sql AS $function$
+	SELECT format('{"type": "%s", "schema": %s, "identity": %s, "command": "%s", "temporary": %s}',
+		lower($1 COLLATE "C"), coalesce(to_json($2), 'null'), coalesce(to_json($3), 'null'),
+		$4, CASE WHEN $5 THEN 'true' ELSE 'false' END)
+$function$;
+
+CREATE OR REPLACE FUNCTION schema_notifications.payload(base text, objects text, extra text)
+RETURNS json LANGUAGE sql AS $function$
+	SELECT format('%s, "database": %s, "user": %s, "role": %s, "application": %s, "client": %s, "objects": [%s]%s}',
+		$1, to_json(current_database()), to_json(session_user),
+		coalesce(to_json(nullif(current_setting('role'), 'none')), 'null'),
+		to_json(current_setting('application_name')),
+		coalesce('"' || host(inet_client_addr()) || '"', 'null'), $2, $3)::json
+$function$;
+
+-- sql_drop fires before ddl_command_end, with what the command dropped. It is kept for it: JSON texts,
+-- at most 100, what the command names first.
 CREATE OR REPLACE FUNCTION schema_notifications.on_sql_drop() RETURNS event_trigger
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
@@ -232,87 +244,77 @@ SET lock_timeout = 0
 SET exit_on_error = off
 AS $function$
 DECLARE
-	objects text[];
-	total bigint;
-	previous bigint;
-	fresh boolean := false;
-	failed boolean := false;
+	address bigint;
+	begun boolean;
 BEGIN
 	LOOP
 		BEGIN
-			IF failed THEN
-				-- The largest number: something was dropped, and is not known.
-				PERFORM setval('schema_notifications.handed_over_at', 9223372036854775807);
-				RETURN;
-			END IF;
-			IF fresh THEN
-				previous := 0;
-			ELSE
-				previous := currval('schema_notifications.handed_over_at');
-			END IF;
-			-- Row types, array types and TOAST tables come and go with their table:
-			-- no command names them.
-			SELECT array_agg('{"type": ' || to_json(lower(d.object_type COLLATE "C"))::text
-					|| ', "schema": ' || coalesce(to_json(d.schema_name)::text, 'null')
-					|| ', "identity": ' || coalesce(to_json(d.object_identity)::text, 'null')
-					|| ', "command": ' || to_json('DROP ' || upper(d.object_type COLLATE "C"))::text
-					|| ', "temporary": ' || CASE WHEN d.is_temporary THEN 'true}' ELSE 'false}' END
-					ORDER BY d.place) FILTER (WHERE d.place <= 100),
-				count(*)
-				INTO objects, total
-				FROM (SELECT o.*, row_number() OVER (ORDER BY NOT o.original, o.ordinality) AS place
-					FROM pg_event_trigger_dropped_objects() WITH ORDINALITY o
-					WHERE o.original OR o.normal
-						OR o.object_type <> 'type' AND o.schema_name IS DISTINCT FROM 'pg_toast') d;
-			PERFORM schema_notifications.hand_over(coalesce(objects, '{}'), total, previous);
+			-- Row types, array types, TOAST tables and the rules inside views come and
+			-- go with their owner: no command names them.
+			INSERT INTO schema_notifications.handed_over AS h (xid, previous, objects, total)
+				SELECT pg_current_xact_id(), currval('schema_notifications.handed_over_at'),
+					coalesce((array_agg(d.object) FILTER (WHERE d.original)
+						|| array_agg(d.object) FILTER (WHERE NOT d.original))[1:100], '{}'),
+					count(*)
+				FROM (SELECT o.original, schema_notifications.object_text(o.object_type, o.schema_name,
+						o.object_identity, 'DROP ' || upper(o.object_type COLLATE "C"), o.is_temporary) AS object
+					FROM pg_event_trigger_dropped_objects() o
+					WHERE o.original
+						OR (o.normal OR o.object_type NOT IN ('type', 'composite type'))
+							AND o.schema_name IS DISTINCT FROM 'pg_toast'
+							AND o.object_identity NOT LIKE '"_RETURN" on %') d
+				RETURNING setval('schema_notifications.handed_over_at',
+					((h.ctid::text::point)[0] * 65536 + (h.ctid::text::point)[1])::bigint)
+				INTO address;
 			RETURN;
 		EXCEPTION
 			WHEN statement_too_complex THEN
 				RAISE;
 			WHEN OTHERS THEN
-				IF SQLSTATE = '55000' AND NOT fresh THEN
-					-- currval() in a session that has never handed anything over.
-					fresh := true;
-				ELSIF NOT failed THEN
-					failed := true;
-				ELSE
-					RAISE WARNING 'schema_notifications: what this % dropped was not recorded: %',
-						tg_tag, SQLERRM;
-					RETURN;
-				END IF;
+				BEGIN
+					IF begun IS NULL AND SQLSTATE = '55000' THEN
+						-- currval() in a session that has never handed anything over.
+						address := setval('schema_notifications.handed_over_at', 0);
+						begun := true;
+					ELSE
+						-- The largest number: something was dropped, and is not known.
+						address := setval('schema_notifications.handed_over_at', 9223372036854775807);
+						RETURN;
+					END IF;
+				EXCEPTION
+					WHEN OTHERS THEN
+						RAISE WARNING 'schema_notifications: what this % dropped was not recorded: %',
+							tg_tag, SQLERRM;
+						RETURN;
+				END;
 		END;
 	END LOOP;
 END
 $function$;
 
-CREATE OR REPLACE FUNCTION schema_notifications.on_ddl_command_end() RETURNS event_trigger
-LANGUAGE plpgsql SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-SET quote_all_identifiers = off
-SET lock_timeout = 0
-SET exit_on_error = off
-SET enable_tidscan = on
-AS $function$
+-- Records the command that ends, whatever the circumstances, and returns the row's id, or 0 when
+-- there is none. Only ever called by the trigger below, when its short way does not do.
+CREATE OR REPLACE FUNCTION schema_notifications.record(base text, tag text) RETURNS bigint
+LANGUAGE plpgsql AS $function$
 DECLARE
-	made timestamptz := clock_timestamp();
-	-- An interval for UTC: the meaning of a zone's name depends on the session.
-	base text := '{"type": "ddl_command_end", "tag": "' || tg_tag || '", "timestamp": "'
-		|| to_char(made AT TIME ZONE interval '0', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') || '"';
 	objects text[];
 	total bigint;
 	in_script boolean;
 	place bigint;
-	more_objects text[];
-	more_total bigint;
+	handed text[];
+	handed_total bigint;
+	dropped text[];
 	joined text;
 	row_id bigint;
-	fresh boolean := false;
+	begun boolean := false;
 	incomplete boolean := false;
 BEGIN
 	LOOP
 		BEGIN
-			IF fresh THEN
+			IF begun THEN
 				place := setval('schema_notifications.handed_over_at', 0);
+				row_id := setval('schema_notifications.server',
+					(SELECT system_identifier FROM pg_control_system()));
 			ELSE
 				place := currval('schema_notifications.handed_over_at');
 			END IF;
@@ -322,15 +324,14 @@ BEGIN
 				total := 0;
 				in_script := false;
 			ELSE
-				SELECT array_agg('{"type": ' || to_json(lower(c.object_type COLLATE "C"))::text
-						|| ', "schema": ' || coalesce(to_json(c.schema_name)::text, 'null')
-						|| ', "identity": ' || coalesce(to_json(c.object_identity)::text, 'null')
-						|| ', "command": ' || to_json(c.command_tag)::text
-						|| ', "temporary": ' || CASE WHEN c.schema_name = 'pg_temp' THEN 'true}' ELSE 'false}' END
-						ORDER BY c.command_tag <> tg_tag, c.ordinality),
-					count(*), bool_or(c.in_extension)
-					INTO objects, total, in_script
-					FROM pg_event_trigger_ddl_commands() WITH ORDINALITY c;
+				SELECT array_agg(d.object) FILTER (WHERE d.named)
+						|| array_agg(d.object) FILTER (WHERE NOT d.named),
+					count(*), bool_or(d.in_extension)
+				INTO objects, total, in_script
+				FROM (SELECT c.in_extension, c.command_tag = tag AS named,
+						schema_notifications.object_text(c.object_type, c.schema_name, c.object_identity,
+							c.command_tag, c.schema_name IS NOT DISTINCT FROM 'pg_temp') AS object
+					FROM pg_event_trigger_ddl_commands() c) d;
 
 				-- A command of an extension's script that leaves no object (a DROP)
 				-- does not say that it is one. Every script runs with
@@ -351,78 +352,147 @@ BEGIN
 			-- The script's commands belong to the row of its CREATE or ALTER EXTENSION.
 			IF in_script THEN
 				IF total > 0 THEN
-					PERFORM schema_notifications.hand_over(objects, total, place);
+					INSERT INTO schema_notifications.handed_over AS h (xid, previous, objects, total)
+						VALUES (pg_current_xact_id(), place, objects[1:100], total)
+						RETURNING setval('schema_notifications.handed_over_at',
+							((h.ctid::text::point)[0] * 65536 + (h.ctid::text::point)[1])::bigint)
+						INTO place;
 				END IF;
-				RETURN;
+				RETURN 0;
 			END IF;
 
-			IF place > 0 THEN
-				-- Forgotten first: whatever happens, the next command must not find it.
-				PERFORM setval('schema_notifications.handed_over_at', 0);
-				WHILE place > 0 AND NOT incomplete LOOP
-					IF place = 9223372036854775807 THEN
-						incomplete := true;
-						EXIT;
-					END IF;
-					-- An address that a rolled back command left behind finds nothing.
-					DELETE FROM schema_notifications.handed_over h
-						WHERE h.ctid = ('(' || place / 65536 || ',' || place % 65536 || ')')::tid
-							AND h.xid = pg_current_xact_id()
-						RETURNING h.previous, h.objects, h.total
-						INTO place, more_objects, more_total;
-					EXIT WHEN NOT FOUND;
-					total := total + more_total;
-					objects := (objects[1:100] || more_objects)[1:100];
-				END LOOP;
-			END IF;
+			-- Forgotten first: whatever happens, the next command must not find it.
+			row_id := setval('schema_notifications.handed_over_at', 0);
+			WHILE place > 0 AND NOT incomplete LOOP
+				IF place = 9223372036854775807 THEN
+					incomplete := true;
+					EXIT;
+				END IF;
+				-- An address that a rolled back command left behind finds nothing.
+				DELETE FROM schema_notifications.handed_over h
+					WHERE h.ctid = format('(%s,%s)', place / 65536, place % 65536)::tid
+						AND h.xid = pg_current_xact_id()
+					RETURNING h.previous, h.objects, h.total
+					INTO place, handed, handed_total;
+				EXIT WHEN NOT FOUND;
+				total := total + handed_total;
+				-- The walk goes back in time.
+				dropped := (handed || dropped)[1:100];
+			END LOOP;
 
-			IF total > 100 THEN
-				objects := objects[1:100];
-			END IF;
-			joined := coalesce(array_to_string(objects, ', '), '');
+			objects := (objects || dropped)[1:100];
+			joined := array_to_string(objects, ', ');
 			WHILE octet_length(joined) > 32768 LOOP
 				objects := objects[1:cardinality(objects) - 1];
 				joined := array_to_string(objects, ', ');
 			END LOOP;
 
-			INSERT INTO schema_notifications.journal AS j
-				(recorded_at, system_identifier, database_oid, payload)
-				SELECT made, s.system_identifier, d.oid, (base
-					|| ', "database": ' || to_json(d.datname::text)::text
-					|| ', "user": ' || to_json(session_user::text)::text
-					|| ', "role": ' || coalesce(to_json(nullif(current_setting('role'), 'none'))::text, 'null')
-					|| ', "application": ' || to_json(current_setting('application_name'))::text
-					|| ', "client": ' || coalesce('"' || host(inet_client_addr()) || '"', 'null')
-					|| ', "objects": [' || joined || ']'
-					|| CASE WHEN total > coalesce(cardinality(objects), 0)
-						THEN ', "objects_total": ' || total || ', "truncated": true' ELSE '' END
-					|| CASE WHEN incomplete THEN ', "incomplete": true}' ELSE '}' END)::json
-				FROM pg_control_system() s, pg_database d WHERE d.datname = current_database()
+			INSERT INTO schema_notifications.journal AS j (system_identifier, database_oid, payload)
+				SELECT currval('schema_notifications.server'), d.oid,
+					schema_notifications.payload(base, joined,
+						CASE WHEN total > coalesce(cardinality(objects), 0)
+							THEN format(', "objects_total": %s, "truncated": true', total) ELSE '' END
+						|| CASE WHEN incomplete THEN ', "incomplete": true' ELSE '' END)
+				FROM pg_database d WHERE d.datname = current_database()
 				RETURNING j.id INTO row_id;
-			EXIT;
+			RETURN row_id;
 		EXCEPTION
 			WHEN statement_too_complex THEN
 				RAISE;
 			WHEN OTHERS THEN
-				IF SQLSTATE = '55000' AND NOT fresh THEN
-					-- currval() in a session that has not handed anything over yet.
-					fresh := true;
+				IF SQLSTATE = '55000' AND NOT begun THEN
+					-- currval() in a session's first command.
+					begun := true;
 				ELSIF NOT incomplete THEN
 					incomplete := true;
 				ELSE
-					RAISE WARNING 'schema_notifications: this % was not recorded: %', tg_tag, SQLERRM;
-					EXIT;
+					RAISE WARNING 'schema_notifications: this % was not recorded: %', tag, SQLERRM;
+					RETURN 0;
 				END IF;
 		END;
 	END LOOP;
+END
+$function$;
+
+-- In a hurry: each expression here is prepared anew in each transaction, and makes each change of the
+-- catalog slower. So two statements do the whole of it in the usual cases, which are a command
+-- that dropped nothing, and one that dropped something; what neither can do is left to record().
+CREATE OR REPLACE FUNCTION schema_notifications.on_ddl_command_end() RETURNS event_trigger
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+SET quote_all_identifiers = off
+SET lock_timeout = 0
+SET exit_on_error = off
+-- Any other scan of handed_over would be one that SERIALIZABLE takes note of.
+SET enable_tidscan = on
+AS $function$
+DECLARE
+	-- An interval for UTC: what a zone's name means depends on the session.
+	base text := format('{"type": "ddl_command_end", "tag": "%s", "timestamp": "%s"', tg_tag,
+		to_char(clock_timestamp() AT TIME ZONE interval '0', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'));
+	row_id bigint;
+	place bigint;
+	nothing text;
+BEGIN
+	BEGIN
+		IF currval('schema_notifications.handed_over_at') = 0 THEN
+			-- What the command is named after comes first: CREATE TABLE makes the sequence of
+			-- a serial column before the table.
+			INSERT INTO schema_notifications.journal AS j (system_identifier, database_oid, payload)
+				SELECT currval('schema_notifications.server'), d.oid,
+					schema_notifications.payload(base, array_to_string(c.objects, ', '), '')
+				FROM (SELECT array_agg(e.object) FILTER (WHERE e.named)
+							|| array_agg(e.object) FILTER (WHERE NOT e.named) AS objects,
+						count(*) AS total, bool_or(e.in_extension) AS in_script
+					FROM (SELECT c.in_extension, c.command_tag = tg_tag AS named,
+							schema_notifications.object_text(c.object_type, c.schema_name,
+								c.object_identity, c.command_tag,
+								c.schema_name IS NOT DISTINCT FROM 'pg_temp') AS object
+						FROM pg_event_trigger_ddl_commands() c) e) c, pg_database d
+				WHERE d.datname = current_database() AND in_script IS NOT TRUE
+					AND (c.total BETWEEN 1 AND 100 AND octet_length(array_to_string(c.objects, ', ')) <= 32768
+						OR c.total = 0 AND current_setting('check_function_bodies') = 'on')
+				RETURNING j.id INTO row_id;
+		ELSE
+			WITH handed AS (
+				DELETE FROM schema_notifications.handed_over h
+					WHERE h.ctid = format('(%s,%s)', currval('schema_notifications.handed_over_at') / 65536,
+							currval('schema_notifications.handed_over_at') % 65536)::tid
+						AND h.xid = pg_current_xact_id()
+					RETURNING h.previous, h.objects, h.total
+			)
+			INSERT INTO schema_notifications.journal AS j (system_identifier, database_oid, payload)
+				SELECT currval('schema_notifications.server'), d.oid,
+					schema_notifications.payload(base, array_to_string(c.objects || h.objects, ', '), '')
+				FROM (SELECT array_agg(e.object) AS objects, count(*) AS total,
+						bool_or(e.in_extension) AS in_script
+					FROM (SELECT c.in_extension,
+							schema_notifications.object_text(c.object_type, c.schema_name,
+								c.object_identity, c.command_tag,
+								c.schema_name IS NOT DISTINCT FROM 'pg_temp') AS object
+						FROM pg_event_trigger_ddl_commands() c) e) c, pg_database d, handed h
+				WHERE d.datname = current_database() AND c.in_script IS NOT TRUE
+					AND c.total + h.total <= 100 AND h.previous = 0
+					AND octet_length(array_to_string(c.objects || h.objects, ', ')) <= 32768
+					AND (c.total > 0 OR current_setting('check_function_bodies') = 'on')
+				RETURNING j.id, setval('schema_notifications.handed_over_at', 0) INTO row_id, place;
+		END IF;
+		IF row_id IS NULL THEN
+			-- Caught right below: what the statement deleted must come back.
+			RAISE no_data_found;
+		END IF;
+	EXCEPTION
+		WHEN statement_too_complex THEN
+			RAISE;
+		WHEN OTHERS THEN
+			row_id := schema_notifications.record(base, tg_tag);
+	END;
 
 	IF row_id % 64 = 0 THEN
-		PERFORM schema_notifications.prune();
+		row_id := schema_notifications.prune();
 	END IF;
-	IF lower(current_setting('schema_notifications.notify', true)) IN ('off', 'false', 'no', '0') THEN
-		RETURN;
-	END IF;
-	PERFORM pg_notify('schema_changed', base || '}');
+	nothing := CASE WHEN lower(current_setting('schema_notifications.notify', true)) IN ('off', 'false', 'no', '0')
+		THEN NULL ELSE pg_notify('schema_changed', base || '}')::text END;
 END
 $function$;
 

@@ -22,11 +22,12 @@ BEGIN
 	END IF;
 	DROP TABLE IF EXISTS schema_notifications.journal, schema_notifications.meta,
 		schema_notifications.handed_over;
-	DROP SEQUENCE IF EXISTS schema_notifications.handed_over_at;
+	DROP SEQUENCE IF EXISTS schema_notifications.handed_over_at, schema_notifications.server;
 	FOR object IN
 		SELECT oid::regprocedure FROM pg_proc
 			WHERE pronamespace = 'schema_notifications'::regnamespace
-			AND proname IN ('skip_row', 'hand_over', 'prune', 'on_sql_drop', 'on_ddl_command_end')
+			AND proname IN 
+				('object_text', 'on_ddl_command_end', 'on_sql_drop', 'payload', 'prune', 'record', 'skip_row')
 	LOOP
 		EXECUTE 'DROP FUNCTION ' || object;
 	END LOOP;

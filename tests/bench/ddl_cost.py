@@ -1,0 +1,82 @@
+#!/usr/bin/python3
+"""What our event triggers add to a DDL command: bare, doorbell only, ours.
+
+CREATE TABLE + DROP TABLE pairs in three databases of one server, in turn, so that whatever else the
+machine does strikes all three. A command's time is half of its pair's; medians are shown.
+"""
+import argparse
+import contextlib
+import os
+import statistics
+import sys
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "integration"))
+
+from harness import postgres  # noqa: E402
+
+DOORBELL = """
+CREATE FUNCTION public.doorbell() RETURNS event_trigger LANGUAGE plpgsql AS $$
+BEGIN
+	PERFORM pg_notify('schema_changed', '{"type": "ddl_command_end", "tag": "' || tg_tag
+		|| '", "timestamp": "' || to_char(clock_timestamp() AT TIME ZONE interval '0',
+		'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') || '"}');
+END $$;
+CREATE EVENT TRIGGER doorbell ON ddl_command_end EXECUTE FUNCTION public.doorbell();
+"""
+BLOCK = 10
+PAIR = ("CREATE TABLE bench (id bigint PRIMARY KEY, name text NOT NULL)", "DROP TABLE bench")
+
+
+def measure(server, rounds):
+    """Medians in µs by database, and by database and command."""
+    connections, times = {}, {}
+    for name in ("bare", "doorbell", "ours"):
+        server.create_database(name, extension=name == "ours")
+        if name == "doorbell":
+            server.sql(DOORBELL, dbname=name)
+        connections[name] = server.connect(name)
+        times[name] = ([], [])
+    with contextlib.ExitStack() as stack:
+        cursors = {}
+        for name, connection in connections.items():
+            stack.enter_context(contextlib.closing(connection))
+            cursors[name] = connection.cursor()
+        for i in range(rounds // BLOCK + 2):
+            for name, cursor in cursors.items():
+                for _ in range(BLOCK):
+                    for which, command in enumerate(PAIR):
+                        begin = time.perf_counter()
+                        cursor.execute(command)
+                        spent = time.perf_counter() - begin
+                        if i >= 2:
+                            times[name][which].append(spent * 1e6)
+    return {name: (statistics.median(c + d for c, d in zip(*pair)) / 2,
+                   statistics.median(pair[0]), statistics.median(pair[1]))
+            for name, pair in times.items()}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--pg", default=",".join(map(str, postgres.versions())))
+    parser.add_argument("--rounds", type=int, default=1000)
+    parser.add_argument("--fsync", default="on,off")
+    arguments = parser.parse_args()
+    print("µs a command (CREATE, DROP)      bare            doorbell                   ours")
+    for major in map(int, arguments.pg.split(",")):
+        for fsync in arguments.fsync.split(","):
+            settings = {"fsync": fsync, "synchronous_commit": fsync, "full_page_writes": fsync,
+                        "autovacuum": "off"}
+            with postgres.Postgres(major, settings) as server:
+                result = measure(server, arguments.rounds)
+            bare = result["bare"][0]
+            line = f"PostgreSQL {major} fsync={fsync:3}  {bare:7.0f} ({result['bare'][1]:.0f},{result['bare'][2]:.0f})"
+            for name in ("doorbell", "ours"):
+                both, create, drop = result[name]
+                line += (f"   {both:7.0f} ({create:.0f},{drop:.0f}) +{both - bare:.0f} µs"
+                         f" +{(both - bare) / bare * 100:.1f} %")
+            print(line, flush=True)
+
+
+if __name__ == "__main__":
+    main()
