@@ -43,12 +43,41 @@ static void test_doubling(_unused_ void **state)
 	assert_int_equal(backoff_next(&b, 0), 1000);
 }
 
+static void test_extremes(_unused_ void **state)
+{
+	struct backoff b;
+
+	/* One fixed wait. */
+	backoff_init(&b, BACKOFF_DECORRELATED, 7, 7);
+	assert_int_equal(backoff_next(&b, UINT32_MAX), 7);
+	assert_int_equal(backoff_next(&b, 0), 7);
+	backoff_init(&b, BACKOFF_DOUBLING, 1, 1);
+	assert_int_equal(backoff_next(&b, UINT32_MAX), 1);
+	assert_int_equal(backoff_next(&b, 0), 1);
+	/* Nothing wraps around, however long it goes on. */
+	for (enum backoff_kind kind = BACKOFF_DECORRELATED; kind <= BACKOFF_DOUBLING; kind++) {
+		usec_t last = 0;
+
+		backoff_init(&b, kind, 3, USEC_INFINITY);
+		for (int i = 0; i < 200; i++) {
+			uint32_t rnd = kind == BACKOFF_DOUBLING ? 0 : UINT32_MAX;
+			usec_t wait = backoff_next(&b, rnd);
+
+			assert_true(wait >= last);
+			last = wait;
+		}
+		assert_true(last == USEC_INFINITY);
+		assert_int_equal(b.n_tries, 200);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_decorrelated_stays_in_range),
 		cmocka_unit_test(test_decorrelated_grows_and_is_capped),
 		cmocka_unit_test(test_doubling),
+		cmocka_unit_test(test_extremes),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
