@@ -10,7 +10,7 @@
  *	error_fold(k)		where a code is passed up: a negative one goes on, a positive one that
  *				nobody handled becomes -ENOTRECOVERABLE, because that is a bug of ours
  *
- * Both keep a short trace (the newest ERROR_TRACE_MAX places, per thread), which main.c prints with
+ * Both keep a short trace (the innermost ERROR_TRACE_MAX places, per thread), which main.c prints with
  * the failure that ends the program.
  */
 
