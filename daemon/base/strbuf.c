@@ -98,10 +98,10 @@ void strbuf_addf(struct strbuf *b, const char *fmt, ...)
 
 void strbuf_consume(struct strbuf *b, size_t n)
 {
-	if (n >= b->len) {
-		strbuf_reset(b);
+	/* A failure stays: what could not be appended is still missing. */
+	if (b->len == 0)
 		return;
-	}
+	n = MIN(n, b->len);
 	b->len -= n;
 	memmove(b->data, b->data + n, b->len + 1);
 }

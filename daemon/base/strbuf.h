@@ -38,7 +38,7 @@ void strbuf_add_char(struct strbuf *b, char c);
 void strbuf_addf(struct strbuf *b, const char *fmt, ...) _printf_(2, 3);
 void strbuf_addv(struct strbuf *b, const char *fmt, va_list ap) _printf_(2, 0);
 
-/* Removes the first @n bytes (all, if there are fewer). */
+/* Removes the first @n bytes (all, if there are fewer); a failure stays. */
 void strbuf_consume(struct strbuf *b, size_t n);
 
 /* 0, or -ENOMEM when an append had failed. */
