@@ -5,26 +5,26 @@
 
 #include "base/limits.h"
 
+/* Length of the sequence that byte @lead begins; 0 where it begins none. */
+static size_t sequence_length(unsigned char lead)
+{
+	if (lead < 0x80)
+		return 1;
+	if (lead >= 0xc2 && lead <= 0xdf)
+		return 2;
+	if (lead >= 0xe0 && lead <= 0xef)
+		return 3;
+	return lead >= 0xf0 && lead <= 0xf4 ? 4 : 0;
+}
+
 size_t text_utf8_sequence(const char *s, size_t n)
 {
 	const unsigned char *u = (const unsigned char *)s;
-	uint32_t c;
-	size_t len;
+	size_t len = sequence_length(u[0]);
+	uint32_t c = u[0] & (0x7fU >> len);
 
-	if (u[0] < 0x80)
-		return 1;
-	if (u[0] >= 0xc2 && u[0] <= 0xdf) {
-		len = 2;
-		c = u[0] & 0x1fU;
-	} else if (u[0] >= 0xe0 && u[0] <= 0xef) {
-		len = 3;
-		c = u[0] & 0x0fU;
-	} else if (u[0] >= 0xf0 && u[0] <= 0xf4) {
-		len = 4;
-		c = u[0] & 0x07U;
-	} else {
-		return 0;
-	}
+	if (len <= 1)
+		return len;
 	if (n < len)
 		return 0;
 	for (size_t i = 1; i < len; i++) {
@@ -108,10 +108,8 @@ size_t text_utf8_truncate(const char *s, size_t n)
 		back++;
 	if (back == n)
 		return n;
-	if ((unsigned char)s[n - 1 - back] < 0xc0)
-		return n;
-	/* A lead byte with @back continuation bytes behind it: whole, or cut off before it. */
-	return text_utf8_sequence(s + n - 1 - back, back + 1) == back + 1 ? n : n - 1 - back;
+	/* Before the @back continuation bytes: a byte that wants more of them than there are? */
+	return back + 1 < sequence_length((unsigned char)s[n - 1 - back]) ? n - 1 - back : n;
 }
 
 unsigned int text_distance(const char *a, const char *b)

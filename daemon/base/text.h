@@ -24,7 +24,8 @@ void text_add_escaped(struct strbuf *b, const char *s, size_t n);
 /* Appends @s as UTF-8: bytes that are no UTF-8 become U+FFFD. */
 void text_add_utf8(struct strbuf *b, const char *s, size_t n);
 
-/* Largest m <= @n such that @s[0..m) does not end inside a UTF-8 sequence. */
+/* Largest m <= @n such that @s[0..m) does not end inside a UTF-8 sequence; bytes that belong to none
+ * stay. */
 size_t text_utf8_truncate(const char *s, size_t n) _pure_;
 
 /* Levenshtein distance of two words of at most 63 bytes (longer ones count as far apart). */
