@@ -82,16 +82,29 @@ void log_configure(struct log *l, enum log_format format, int level)
 	l->format = format;
 }
 
+/* A socket (systemd's stream) must not block us; a file or terminal does not. */
+static ssize_t write_some(int fd, const char *data, size_t n)
+{
+	ssize_t done = send(fd, data, n, MSG_DONTWAIT | MSG_NOSIGNAL);
+
+	if (done < 0 && errno == ENOTSOCK)
+		done = write(fd, data, n);
+	return done;
+}
+
 static void write_line(struct log *l, const char *data, size_t n)
 {
-	ssize_t done;
+	ssize_t done = -1;
 
-	/* A socket (systemd's stream) must not block us; a file or terminal does not. */
-	done = send(l->fd, data, n, MSG_DONTWAIT | MSG_NOSIGNAL);
-	if (done < 0 && errno == ENOTSOCK)
-		done = write(l->fd, data, n);
-	if (done != (ssize_t)n)
-		l->n_lost++;
+	/* A line that was cut off must not swallow the next one. */
+	if (l->torn)
+		l->torn = write_some(l->fd, "\n", 1) != 1;
+	if (!l->torn)
+		done = write_some(l->fd, data, n);
+	if (done == (ssize_t)n)
+		return;
+	l->n_lost++;
+	l->torn = l->torn || done > 0;
 }
 
 static void add_plain(struct strbuf *b, int level, const char *message)
@@ -171,6 +184,11 @@ void log_write(struct log *l, int level, const char *message_id, const struct lo
 	strbuf_addv(&raw, fmt, ap);
 	va_end(ap);
 	text_add_escaped(&message, raw.data ? raw.data : "", raw.len);
+	if (raw.failed || message.failed) {
+		l->n_lost++;
+		errno = saved;
+		return;
+	}
 	switch (l->format) {
 	case LOG_FORMAT_JSON:
 		add_json(&line, level, message_id, fields, n_fields, message.data);
@@ -186,7 +204,7 @@ void log_write(struct log *l, int level, const char *message_id, const struct lo
 		add_plain(&line, level, message.data);
 		break;
 	}
-	if (raw.failed || message.failed || strbuf_error(&line) < 0) {
+	if (strbuf_error(&line) < 0) {
 		l->n_lost++;
 	} else if (l->format != LOG_FORMAT_JOURNAL) {
 		write_line(l, line.data, line.len);

@@ -11,7 +11,7 @@
  *
  * Everything in a line that came from outside is escaped (text_add_escaped()). A write never
  * blocks on a socket; what the journal does not take at once goes to standard error with a prefix,
- * what that does not take is counted.
+ * what that does not take whole is counted, and the next line begins on a line of its own.
  */
 
 #include <stdbool.h>
@@ -39,6 +39,7 @@ struct log {
 	int journal_fd; /* -1: none */
 	enum log_format format;
 	int level; /* LOG_DEBUG shows all */
+	bool torn; /* the last line was written in part */
 	uint64_t n_lost;
 };
 
