@@ -8,10 +8,11 @@ PASSED=0
 FAILED=0
 SKIPPED=0
 
-# What building takes, what a PostgreSQL for tests takes, and what testing takes besides. The names are the same on Debian 12
-# and 13 and on Ubuntu 24.04.
+# What building takes, what the demonstration takes besides, and what testing takes. The names are the same on Debian 12
+# and 13 and on Ubuntu 24.04. PostgreSQL's server is a matter of its own, below.
 PACKAGES_BUILD='gcc libc6-dev meson ninja-build pkgconf python3 libevent-dev libpq-dev libcurl4-openssl-dev libsystemd-dev
 	libyajl-dev libssl-dev'
+PACKAGES_DEMO='python3-psycopg2'
 PACKAGES_TEST='clang clang-format clang-tidy libcmocka-dev valgrind shellcheck rsyslog util-linux procps
 	python3-pytest python3-pytest-timeout python3-psycopg2'
 

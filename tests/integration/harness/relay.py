@@ -109,6 +109,7 @@ class Relay:
         self.env = env or {}
         self.config = config
         self.process = None
+        self.n_ready = 0
         self.expected = []
         self.notifications = Notifications(self.directory / "notify")
 
@@ -132,6 +133,7 @@ class Relay:
     def launch(self):
         """Starts it without waiting for READY."""
         self.write_config()
+        self.n_ready = len(self.notifications.having("READY", "1"))
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
                 [*self.prefix, binary(), "run", "--config", str(self.config_path)],
@@ -145,12 +147,14 @@ class Relay:
 
     def start(self, listening=True):
         """Starts it and waits until it is ready, and (unless told otherwise) all its databases are listening."""
-        n_ready = len(self.notifications.having("READY", "1"))
         self.launch()
-        self.wait_for(lambda: len(self.notifications.having("READY", "1")) > n_ready, "READY=1")
+        self.wait_ready()
         for name in self.config.get("databases", {}) if listening else ():
             self.wait_listening(name)
         return self
+
+    def wait_ready(self):
+        self.wait_for(lambda: len(self.notifications.having("READY", "1")) > self.n_ready, "READY=1")
 
     def wait_for(self, condition, what, limit=30.0):
         """wait_until() that gives up at once when the daemon has ended."""

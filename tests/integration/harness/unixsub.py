@@ -3,12 +3,16 @@
 import json
 import socket
 import threading
+import time
 
 from harness.wait import wait_until
 
 
 class Subscriber:
-    def __init__(self, path, hello=None):
+    """`on_event` is called with each event and time.time() of its arrival."""
+
+    def __init__(self, path, hello=None, on_event=None):
+        self.on_event = on_event
         self.events = []
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
         wait_until(lambda: self._connect(path), f"a socket at {path}")
@@ -29,7 +33,10 @@ class Subscriber:
         try:
             with self.socket.makefile("rb") as lines:
                 for line in lines:
+                    at = time.time()
                     self.events.append(json.loads(line))
+                    if self.on_event:
+                        self.on_event(self.events[-1], at)
         except OSError:
             pass
         self.ended.set()

@@ -75,9 +75,10 @@ class _Server(http.server.ThreadingHTTPServer):
 
 class Webhook:
     """Listens on 127.0.0.1. `answers` holds what the next requests get, one each: a status, an Answer, or a function of the
-    request that gives either; then `default`."""
+    request that gives either; then `default`. `on_request` is called with each request that was answered."""
 
-    def __init__(self, certificate=None, default=204):
+    def __init__(self, certificate=None, default=204, on_request=None):
+        self.on_request = on_request
         self.answers = deque()
         self.default = default
         self.lock = threading.Lock()
@@ -105,6 +106,8 @@ class Webhook:
     def keep(self, request):
         with self.lock:
             self.requests.append(request)
+        if self.on_request:
+            self.on_request(request)
 
     def accepted(self):
         """The bodies that were answered 2xx, in the order of the answers."""
