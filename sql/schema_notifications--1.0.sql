@@ -292,8 +292,8 @@ BEGIN
 END
 $function$;
 
--- Records the command that ends, whatever the circumstances, and returns the row's id, or 0 when
--- there is none. Only ever called by the trigger below, when its short way does not do.
+-- Records the command that ends, whatever the circumstances, and returns the row's id: -1 when that
+-- failed, NULL when the command is part of an extension's script. Only ever called by the trigger below, when its short way does not do.
 CREATE OR REPLACE FUNCTION schema_notifications.record(base text, tag text) RETURNS bigint
 LANGUAGE plpgsql AS $function$
 DECLARE
@@ -358,7 +358,7 @@ BEGIN
 							((h.ctid::text::point)[0] * 65536 + (h.ctid::text::point)[1])::bigint)
 						INTO place;
 				END IF;
-				RETURN 0;
+				RETURN NULL;
 			END IF;
 
 			-- Forgotten first: whatever happens, the next command must not find it.
@@ -407,7 +407,7 @@ BEGIN
 					incomplete := true;
 				ELSE
 					RAISE WARNING 'schema_notifications: this % was not recorded: %', tag, SQLERRM;
-					RETURN 0;
+					RETURN -1;
 				END IF;
 		END;
 	END LOOP;
@@ -491,7 +491,8 @@ BEGIN
 	IF row_id % 64 = 0 THEN
 		row_id := schema_notifications.prune();
 	END IF;
-	nothing := CASE WHEN lower(current_setting('schema_notifications.notify', true)) IN ('off', 'false', 'no', '0')
+	nothing := CASE WHEN row_id IS NULL
+			OR lower(current_setting('schema_notifications.notify', true)) IN ('off', 'false', 'no', '0')
 		THEN NULL ELSE pg_notify('schema_changed', base || '}')::text END;
 END
 $function$;

@@ -8,6 +8,7 @@ import pytest
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from harness import postgres  # noqa: E402
+from harness.database import Database  # noqa: E402
 
 pytest_plugins = ["harness.fixtures"]
 
@@ -83,3 +84,10 @@ def pg17(servers):
 @pytest.fixture(scope="session")
 def pg18(servers):
     return servers.get(18)
+
+
+@pytest.fixture
+def db(pg):
+    """A database with the extension, on a server of each version in turn."""
+    with Database(pg) as database:
+        yield database
