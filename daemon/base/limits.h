@@ -23,7 +23,8 @@
 #define LIMIT_SINK_WINDOW      4096u                /* deliveries in memory per sink */
 #define LIMIT_HANDSHAKES       16u                  /* connection attempts at once */
 #define LIMIT_JSON_DEPTH       64u
-#define LIMIT_OBJECTS          100u   /* of one change, as the journal makes them */
-#define LIMIT_NAME             63u    /* bytes of a database's or sink's name */
-#define LIMIT_RESOLVER_QUEUE   65536u /* look-ups that wait for a thread */
-#define LIMIT_RESOLVER_ADDRS   8u     /* addresses kept of one name */
+#define LIMIT_JSON_VALUES      1000000u /* of one tree */
+#define LIMIT_OBJECTS          100u     /* of one change, as the journal makes them */
+#define LIMIT_NAME             63u      /* bytes of a database's or sink's name */
+#define LIMIT_RESOLVER_QUEUE   65536u   /* look-ups that wait for a thread */
+#define LIMIT_RESOLVER_ADDRS   8u       /* addresses kept of one name */

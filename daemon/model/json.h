@@ -42,7 +42,9 @@ enum { JSON_E_INVALID = 1 };
 
 /*
  * Parses one document of @n bytes. JSON_E_INVALID: @error says where and what (syntax, UTF-8, depth
- * over LIMIT_JSON_DEPTH, NUL in a string, something behind the document). -ENOMEM.
+ * over LIMIT_JSON_DEPTH, more than LIMIT_JSON_VALUES, NUL or half a surrogate pair in a string,
+ * something behind the document). One sentence, which quotes no word of the text: it may be a
+ * secret. -ENOMEM.
  */
 int json_parse(struct json_value **ret, const char *text, size_t n, unsigned int flags,
 	       struct json_error *error) _must_check_;
@@ -55,10 +57,13 @@ const char *json_type_name(enum json_type type); /* "string", "object", ... */
 
 /* --- reader ---------------------------------------------------------------------------------- */
 
-/* Callbacks in document order, without a tree. @depth: 1 for the members of the outermost value.
- * @key: of the innermost object, NULL in an array; NUL-terminated, gone after the call. Each may be
- * NULL. A callback that returns non-zero ends the reading; json_read() returns that value if it is
- * negative, else JSON_E_INVALID. */
+/* Callbacks in document order, without a tree. @depth: 0 for the outermost value, 1 for its members;
+ * on_close() tells the same as on_open() did. @key: the value's own in its object, NULL in an array;
+ * NUL-terminated, gone after the call. @text: decoded string, number as written, or "true", "false",
+ * "null"; not NUL-terminated, never with NUL inside. Each callback may be NULL. One that returns
+ * non-zero ends the reading; json_read() returns that value if it is negative, else JSON_E_INVALID.
+ * JSON_E_INVALID may come after callbacks: nothing is known to be good before the end. What is
+ * refused is what json_parse() refuses without flags, but for LIMIT_JSON_VALUES. */
 struct json_reader {
 	int (*on_scalar)(void *userdata, unsigned int depth, const char *key, enum json_type type,
 			 const char *text, size_t n_text);
