@@ -57,7 +57,8 @@ BEGIN
 		UNION ALL
 		SELECT 'FUNCTION ' || oid::regprocedure
 			FROM pg_proc WHERE pronamespace = 'schema_notifications'::regnamespace
-			AND proname IN ('object_text', 'on_ddl_command_end', 'on_sql_drop', 'payload', 'prune', 'record', 'skip_row')
+			AND proname IN ('object_text', 'on_ddl_command_end', 'on_sql_drop', 'payload', 'plain_identity', 'prune', 'record',
+				'skip_row')
 	LOOP
 		EXECUTE 'ALTER EXTENSION schema_notifications ADD ' || object;
 	END LOOP;
@@ -234,12 +235,19 @@ RETURNS json LANGUAGE sql AS $function$
 		coalesce('"' || host(inet_client_addr()) || '"', 'null'), $2, $3)::json
 $function$;
 
+-- The server writes down what was dropped while it drops it, under the session's quote_all_identifiers:
+-- the identity as it would be with that off.
+CREATE OR REPLACE FUNCTION schema_notifications.plain_identity(identity text) RETURNS text
+LANGUAGE sql SET quote_all_identifiers = off AS $function$
+	SELECT string_agg(coalesce(part[1], quote_ident(replace(part[2], '""', '"'))), '' ORDER BY place)
+		FROM regexp_matches($1, '([^"]+)|"((?:[^"]|"")*)"', 'g') WITH ORDINALITY AS p (part, place)
+$function$;
+
 -- sql_drop fires before ddl_command_end, with what the command dropped. It is kept for it: JSON texts,
 -- at most 100, what the command names first.
 CREATE OR REPLACE FUNCTION schema_notifications.on_sql_drop() RETURNS event_trigger
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
-SET quote_all_identifiers = off
 SET lock_timeout = 0
 SET exit_on_error = off
 AS $function$
@@ -257,7 +265,9 @@ BEGIN
 						|| array_agg(d.object) FILTER (WHERE NOT d.original))[1:100], '{}'),
 					count(*)
 				FROM (SELECT o.original, schema_notifications.object_text(o.object_type, o.schema_name,
-						o.object_identity, 'DROP ' || upper(o.object_type COLLATE "C"), o.is_temporary) AS object
+						CASE WHEN current_setting('quote_all_identifiers') = 'off' THEN o.object_identity
+							ELSE schema_notifications.plain_identity(o.object_identity) END,
+						'DROP ' || upper(o.object_type COLLATE "C"), o.is_temporary) AS object
 					FROM pg_event_trigger_dropped_objects() o
 					WHERE o.original
 						OR (o.normal OR o.object_type NOT IN ('type', 'composite type'))

@@ -27,7 +27,8 @@ BEGIN
 		SELECT oid::regprocedure FROM pg_proc
 			WHERE pronamespace = 'schema_notifications'::regnamespace
 			AND proname IN 
-				('object_text', 'on_ddl_command_end', 'on_sql_drop', 'payload', 'prune', 'record', 'skip_row')
+				('object_text', 'on_ddl_command_end', 'on_sql_drop', 'payload', 'plain_identity', 'prune', 'record',
+				'skip_row')
 	LOOP
 		EXECUTE 'DROP FUNCTION ' || object;
 	END LOOP;
