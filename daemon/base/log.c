@@ -56,16 +56,14 @@ static bool leads_to_journal(int fd)
 static int connect_journal(void)
 {
 	struct sockaddr_un to = { .sun_family = AF_UNIX, .sun_path = JOURNAL_SOCKET };
-	_cleanup_(closep)
 	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	int size = 8 * 1024 * 1024, taken = fd;
+	int size = 8 * 1024 * 1024;
 
 	if (fd < 0 || connect(fd, (const struct sockaddr *)&to, sizeof(to)) < 0)
-		return -1;
+		return close_fd(fd);
 	/* A burst of lines must fit; the kernel caps it. */
 	(void)setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
-	fd = -1;
-	return taken;
+	return fd;
 }
 
 void log_configure(struct log *l, enum log_format format, int level)

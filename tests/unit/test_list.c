@@ -19,13 +19,13 @@ static int set_up(_unused_ void **state)
 }
 
 /* @expected: the digits of the values, in order; checked in both directions. */
-static void assert_list(const struct list *head, const char *expected)
+static void assert_list(struct list *head, const char *expected)
 {
 	const struct list *l = head;
 	struct item *item;
 	size_t n = 0;
 
-	list_for_each_entry(item, (struct list *)(uintptr_t)head, link) {
+	list_for_each_entry(item, head, link) {
 		assert_true(expected[n] != '\0');
 		assert_int_equal(item->value, expected[n] - '0');
 		n++;
