@@ -198,6 +198,9 @@ static void loop_run_tasks(struct loop *l)
 	struct list due = LIST_INIT(due);
 	struct loop_task *t;
 
+	if (list_empty(&l->tasks))
+		return;
+	(void)loop_now(l);
 	list_splice(&due, &l->tasks);
 	while (!l->stopped && (t = list_first(&due, struct loop_task, link))) {
 		list_del(&t->link);
@@ -329,6 +332,7 @@ int loop_io_new(struct loop_io **ret, struct loop *l, int fd, unsigned int mask,
 int loop_io_set(struct loop_io *io, unsigned int mask)
 {
 	short what = EV_PERSIST;
+	int r;
 
 	if (io->mask == mask)
 		return 0;
@@ -344,9 +348,16 @@ int loop_io_set(struct loop_io *io, unsigned int mask)
 	if (mask & LOOP_WRITE)
 		what |= EV_WRITE;
 	io->event = event_new(io->loop->base, io->fd, what, on_io, io);
-	if (!io->event || event_add(io->event, NULL) < 0)
-		return error_origin(-ENOMEM);
-	return 0;
+	errno = ENOMEM;
+	if (io->event && event_add(io->event, NULL) == 0)
+		return 0;
+	r = -errno;
+	/* It watches nothing now, and says so: the next try is no repetition. */
+	if (io->event)
+		event_free(io->event);
+	io->event = NULL;
+	io->mask = 0;
+	return error_origin(r);
 }
 
 struct loop_io *loop_io_free(struct loop_io *io)

@@ -29,7 +29,8 @@ struct event_base;
 typedef void (*loop_fn)(void *userdata);
 
 int loop_new(struct loop **ret) _must_check_;
-/* Everything that was made on it must be gone. Runs what waits for the reaper. Returns NULL. */
+/* Everything that was made on it must be gone, no thread may post any more. Runs what waits for the
+ * reaper, but no tasks and no posts. Takes NULL, returns NULL. */
 struct loop *loop_free(struct loop *l);
 
 /* Runs until loop_stop(). 0, or the first negative code given to loop_fail(). */
@@ -67,6 +68,7 @@ struct loop_timer *loop_timer_free(struct loop_timer *t); /* takes NULL, returns
 /* @events (LOOP_READ | LOOP_WRITE): what happened. @fd stays the caller's, who frees the watch
  * before closing it. @mask may be 0: nothing is watched yet. */
 typedef void (*loop_io_fn)(void *userdata, unsigned int events);
+/* -ENOMEM, or what epoll_ctl(2) says (-EPERM: a regular file); nothing is watched then. */
 int loop_io_new(struct loop_io **ret, struct loop *l, int fd, unsigned int mask, loop_io_fn fn,
 		void *userdata) _must_check_;
 int loop_io_set(struct loop_io *io, unsigned int mask) _must_check_;
