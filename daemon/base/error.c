@@ -10,27 +10,17 @@ struct place {
 static _Thread_local struct place trace[ERROR_TRACE_MAX];
 static _Thread_local unsigned int n_trace;
 
-static void trace_add(int r, const char *file, int line, const char *func)
+void error_trace_add(int r, const char *file, int line, const char *func)
 {
 	if (n_trace < ERROR_TRACE_MAX)
 		trace[n_trace++] =
 			(struct place){ .file = file, .func = func, .line = line, .code = r };
 }
 
-int error_origin_at(int r, const char *file, int line, const char *func)
+void error_trace_begin(int r, const char *file, int line, const char *func)
 {
 	n_trace = 0;
-	trace_add(r, file, line, func);
-	return r;
-}
-
-int error_fold_at(int r, const char *file, int line, const char *func)
-{
-	if (r > 0)
-		return error_origin_at(-ENOTRECOVERABLE, file, line, func);
-	if (r < 0)
-		trace_add(r, file, line, func);
-	return r;
+	error_trace_add(r, file, line, func);
 }
 
 void error_trace_print(FILE *f)

@@ -24,8 +24,25 @@
 #define error_origin(_r) error_origin_at((_r), __FILE__, __LINE__, __func__)
 #define error_fold(_r)   error_fold_at((_r), __FILE__, __LINE__, __func__)
 
-int error_origin_at(int r, const char *file, int line, const char *func);
-int error_fold_at(int r, const char *file, int line, const char *func);
+/* Begins a new trace; adds to it. */
+void error_trace_begin(int r, const char *file, int line, const char *func);
+void error_trace_add(int r, const char *file, int line, const char *func);
+
+/* Inline, so that an analyser sees that what goes in negative comes out negative. */
+static inline int error_origin_at(int r, const char *file, int line, const char *func)
+{
+	error_trace_begin(r, file, line, func);
+	return r;
+}
+
+static inline int error_fold_at(int r, const char *file, int line, const char *func)
+{
+	if (r > 0)
+		return error_origin_at(-ENOTRECOVERABLE, file, line, func);
+	if (r < 0)
+		error_trace_add(r, file, line, func);
+	return r;
+}
 
 /* Writes the trace of the newest failure of this thread, innermost first; nothing if none. */
 void error_trace_print(FILE *f);
