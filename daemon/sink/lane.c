@@ -12,6 +12,12 @@ static int compare_lanes(const void *a, const void *b)
 	return strcmp(((const struct lane *)a)->database, ((const struct lane *)b)->database);
 }
 
+/* tfind(3) gives the key first. */
+static int compare_with_name(const void *database, const void *lane)
+{
+	return strcmp(database, ((const struct lane *)lane)->database);
+}
+
 static int lane_new(struct lane **ret, struct sink *s, const char *database)
 {
 	struct lane *l = calloc(1, sizeof(*l));
@@ -35,9 +41,7 @@ static int lane_new(struct lane **ret, struct sink *s, const char *database)
 
 int lane_get(struct lane **ret, struct sink *s, const char *database)
 {
-	/* Only compared by name; the tree's functions want it without const. */
-	struct lane key = { .database = (char *)(uintptr_t)database };
-	struct lane **node = tfind(&key, &s->lanes_by_database, compare_lanes);
+	struct lane **node = tfind(database, &s->lanes_by_database, compare_with_name);
 
 	if (!node)
 		return error_fold(lane_new(ret, s, database));
