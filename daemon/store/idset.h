@@ -22,11 +22,12 @@ struct idset_table {
 
 struct idset {
 	struct idset_table now, before;
+	uint64_t key[2]; /* of the hash: secret, or a hostile server chose ids that collide */
 };
 
 void idset_init(struct idset *s);
 void idset_done(struct idset *s);
 
-/* @id: a UUID in its text form. True in *ret_known if it was known; it is known from now on. -ENOMEM,
- * -EINVAL (no UUID). */
+/* @id: a UUID in its text form, with hyphens, in either case. True in *ret_known if it was known; it is
+ * known from now on. -ENOMEM, -EINVAL (no UUID). */
 int idset_add(struct idset *s, const char *id, bool *ret_known) _must_check_;
