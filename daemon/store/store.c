@@ -1,5 +1,6 @@
 #include "store/store.h"
 
+#include <assert.h>
 #include <search.h>
 #include <stdlib.h>
 
@@ -60,10 +61,15 @@ static int compare_databases(const void *a, const void *b)
 		      ((const struct store_database *)b)->name);
 }
 
+/* tfind(3) gives the key first. */
+static int compare_with_name(const void *name, const void *database)
+{
+	return strcmp(name, ((const struct store_database *)database)->name);
+}
+
 static struct store_database *database_find(struct store *s, const char *name)
 {
-	struct store_database key = { .name = (char *)(uintptr_t)name };
-	struct store_database **node = tfind(&key, &s->databases, compare_databases);
+	struct store_database **node = tfind(name, &s->databases, compare_with_name);
 
 	return node ? *node : NULL;
 }
@@ -127,6 +133,7 @@ void store_owe(struct store *s, const struct change *c)
 
 void store_settle(struct store *s, const struct change *c, _unused_ enum store_outcome outcome)
 {
+	assert(s->bytes_owed >= cost(c));
 	s->bytes_owed -= cost(c);
 }
 
