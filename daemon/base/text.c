@@ -104,7 +104,8 @@ size_t text_utf8_truncate(const char *s, size_t n)
 {
 	size_t back = 0;
 
-	while (back < 3 && back < n && ((unsigned char)s[n - 1 - back] & 0xc0) == 0x80)
+	/* Behind three of them nothing can be missing. */
+	while (back < 2 && back < n && ((unsigned char)s[n - 1 - back] & 0xc0) == 0x80)
 		back++;
 	if (back == n)
 		return n;

@@ -215,6 +215,7 @@ static void test_distance(_unused_ void **state)
 	word[64] = '\0';
 	assert_int_equal(text_distance(word, word), 64);
 	assert_int_equal(text_distance("x", word), 64);
+	assert_int_equal(text_distance(word, "x"), 64);
 }
 
 static void test_name(_unused_ void **state)
