@@ -15,6 +15,8 @@
 #define LIMIT_CERT_BYTES       (1024u * 1024u) /* of one CA bundle, certificate or key */
 #define LIMIT_HTTP_RESPONSE    16384u          /* bytes of a webhook's answer, headers apart */
 #define LIMIT_HTTP_HEADERS     65536u          /* bytes of a webhook's response headers */
+#define LIMIT_HTTP_ANSWER      512u            /* bytes of a webhook's answer that are kept */
+#define LIMIT_HTTP_IDLE        1024u           /* connections kept alive, of all webhooks */
 #define LIMIT_ADMIN_REQUEST    65536u          /* bytes */
 #define LIMIT_ADMIN_CLIENTS    64u
 #define LIMIT_SUBSCRIBERS      256u                 /* of one unix sink */

@@ -88,8 +88,8 @@ static bool date_is_valid(const struct date *d)
 	int64_t next = d->month == 12 ? days_since_epoch(d->year + 1, 1, 1)
 				      : days_since_epoch(d->year, d->month + 1, 1);
 
-	return d->year > 0 && d->day > 0 && days_since_epoch(d->year, d->month, d->day) < next &&
-	       d->hour < 24 && d->minute < 60 && d->second <= 60;
+	return d->day > 0 && days_since_epoch(d->year, d->month, d->day) < next && d->hour < 24 &&
+	       d->minute < 60 && d->second <= 60;
 }
 
 /* Sun, 06 Nov 1994 08:49:37 GMT */
