@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
+#include <openssl/ssl.h>
 #include <openssl/x509.h>
 #include <stdio.h>
 
@@ -188,4 +189,11 @@ int tls_credentials_new(struct tls_credentials **ret, const struct tls_files *fi
 const char *tls_verify_text(long code)
 {
 	return X509_verify_cert_error_string(code);
+}
+
+size_t tls_pending(const void *ssl)
+{
+	int n = ssl ? SSL_pending(ssl) : 0;
+
+	return n > 0 ? (size_t)n : 0;
 }

@@ -43,3 +43,7 @@ DEFINE_CLEANUP(struct tls_credentials *, tls_credentials_free)
 /* Why a certificate was refused (OpenSSL's X509_V_ERR_..., as libcurl tells it): "certificate has
  * expired". */
 const char *tls_verify_text(long code);
+
+/* Decrypted bytes that wait inside @ssl, an OpenSSL SSL * that another library owns, while its socket
+ * may be quiet: a watch on the socket will not tell of them. 0 for NULL. */
+size_t tls_pending(const void *ssl);
