@@ -16,8 +16,9 @@ struct cursor {
 	uint32_t timeline;
 	char install_id[37];
 	char *snapshot; /* pg_snapshot as text, "100:105:102,103" */
-	bool has_row;   /* a row was read; the next two tell the newest */
+	bool has_row;   /* a row was read; the next three tell the newest, by id */
 	int64_t row_id;
+	uint64_t row_xid; /* tells, when the row is gone, whether it was pruned */
 	char row_event_id[37];
 };
 
