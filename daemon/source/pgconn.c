@@ -1,0 +1,726 @@
+/*
+ * Model: libpq's non-blocking half behind callbacks.
+ *
+ * While connecting, each PQconnectPoll() gets a fresh watch: the socket may be another one afterwards
+ * though its number is the same (TLS refused and tried without, for one). From then on one watch
+ * lives as long as the connection, and it always reads: a listener that does not read holds the tail of
+ * the server's notification queue.
+ *
+ * Statements go in pipeline mode: a batch is sent at once, the server executes it in one transaction, and
+ * after an error skips to its end. Rows come one by one (single-row mode), so memory does not depend
+ * on the size of a result.
+ *
+ * Invariants: `state` tells what may happen next; after every callback `dead` is asked, since the
+ * callee may have freed the connection; memory goes when no callback is on the stack (reaper).
+ */
+
+#include "source/pgconn.h"
+
+#include <libpq-fe.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/error.h"
+#include "base/strbuf.h"
+#include "base/text.h"
+#include "loop/tls.h"
+
+/* One readable event handles at most so much, so that a server that never stops talking does not
+ * hold the loop. */
+#define ROUNDS_MAX 64
+
+enum state {
+	CONNECTING,
+	IDLE,
+	BUSY,   /* a batch is under way */
+	FAILED, /* on_failed was, or is about to be, called */
+};
+
+struct pgconn {
+	struct loop *loop;
+	PGconn *pq;
+	struct loop_io *io;
+	struct loop_timer *deadline;
+	struct loop_task later; /* what must not happen inside a call of the owner */
+	struct loop_grave grave;
+	enum state state;
+	bool dead;
+	usec_t timeout;
+	char *password; /* wiped from messages, should one ever hold it */
+	char address[160];
+	unsigned int n_statements;
+	unsigned int statement; /* whose results are read */
+	bool row_mode;          /* asked for, for this statement */
+	unsigned int failed;
+	struct pgconn_error error;   /* the batch's, else the connection's */
+	struct pgconn_error goodbye; /* what the server said unasked before it hung up */
+	const struct pgconn_callbacks *callbacks;
+	void *userdata;
+};
+
+struct pgconn_row {
+	const PGresult *result;
+	int row;
+};
+
+/* --- errors ----------------------------------------------------------------------------------- */
+
+static bool is_sqlstate(const char *s)
+{
+	for (unsigned int i = 0; i < 5; i++)
+		if (!(s[i] >= '0' && s[i] <= '9') && !(s[i] >= 'A' && s[i] <= 'Z'))
+			return false;
+	return true;
+}
+
+/* One line: libpq joins its attempts with line feeds. */
+static void set_text(struct pgconn_error *e, const char *text)
+{
+	_cleanup_(strbuf_done)
+	struct strbuf b = STRBUF_INIT;
+
+	e->text[0] = '\0';
+	while (*text) {
+		size_t len = strcspn(text, "\n");
+		size_t blank = strspn(text, " \t");
+
+		if (blank < len) {
+			strbuf_add_str(&b, b.len > 0 ? "; " : "");
+			text_add_escaped(&b, text + blank, len - blank);
+		}
+		text += len + (text[len] == '\n');
+	}
+	if (b.data && strbuf_error(&b) == 0) {
+		size_t n = text_utf8_truncate(b.data, MIN(b.len, sizeof(e->text) - 1));
+
+		(void)snprintf(e->text, sizeof(e->text), "%.*s", (int)n, b.data);
+	}
+}
+
+/* Appends a line without ":  28P01: " behind its severity, which goes to @e. */
+static void take_sqlstate(struct strbuf *b, struct pgconn_error *e, const char *line, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		if (n - i > 10 && strncmp(line + i, ":  ", 3) == 0 && is_sqlstate(line + i + 3) &&
+		    strncmp(line + i + 8, ": ", 2) == 0) {
+			(void)snprintf(e->sqlstate, sizeof(e->sqlstate), "%.5s", line + i + 3);
+			strbuf_add_str(b, ": ");
+			i += 9;
+			continue;
+		}
+		strbuf_add_char(b, line[i]);
+	}
+}
+
+/*
+ * While connecting, libpq tells an error as text only, with words in the server's language. It was
+ * asked for verbose messages: "FATAL:  28P01: password ...\nLOCATION:  auth_failed, auth.c:335\n".
+ * Takes the code (the last, if it tried more than once) and leaves the rest as people expect it.
+ */
+static int set_connect_error(struct pgconn_error *e, const char *message)
+{
+	_cleanup_(strbuf_done)
+	struct strbuf b = STRBUF_INIT;
+	int r;
+
+	e->sqlstate[0] = '\0';
+	while (*message) {
+		size_t n = strcspn(message, "\n");
+
+		n += message[n] == '\n';
+		if (strncmp(message, "LOCATION:", 9) != 0)
+			take_sqlstate(&b, e, message, n);
+		message += n;
+	}
+	r = strbuf_error(&b);
+	if (r < 0)
+		return error_fold(r);
+	set_text(e, b.data ? b.data : "no connection");
+	return 0;
+}
+
+static void set_result_error(struct pgconn_error *e, const PGresult *result)
+{
+	const char *sqlstate = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+	const char *text = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
+
+	(void)snprintf(e->sqlstate, sizeof(e->sqlstate), "%s", sqlstate ? sqlstate : "");
+	set_text(e, text ? text : PQresultErrorMessage(result));
+}
+
+/* FATAL: the server hangs up next. What it said is why. */
+static void note_goodbye(struct pgconn *c, const PGresult *result)
+{
+	const char *severity = PQresultErrorField(result, PG_DIAG_SEVERITY_NONLOCALIZED);
+
+	if (severity && (strcmp(severity, "FATAL") == 0 || strcmp(severity, "PANIC") == 0))
+		set_result_error(&c->goodbye, result);
+}
+
+/* Notices come here, and errors that answer no statement ("terminating connection due to
+ * administrator command"). */
+static void on_notice(void *userdata, const PGresult *result)
+{
+	note_goodbye(userdata, result);
+}
+
+/* Somebody who keeps the connection's password out of messages must not rely on libpq alone. */
+static void hide_password(const struct pgconn *c, struct pgconn_error *e)
+{
+	if (c->password && strlen(c->password) >= 4 && strstr(e->text, c->password))
+		(void)snprintf(e->text, sizeof(e->text), "%s",
+			       "the error's text is withheld: it holds the password");
+}
+
+static void stop_watching(struct pgconn *c)
+{
+	c->io = loop_io_free(c->io);
+	loop_task_cancel(&c->later);
+	loop_timer_disarm(c->deadline);
+}
+
+static void on_later_failed(void *userdata)
+{
+	struct pgconn *c = userdata;
+
+	c->callbacks->on_failed(c->userdata, &c->error);
+}
+
+static void fail(struct pgconn *c)
+{
+	c->state = FAILED;
+	c->error.lost = true;
+	stop_watching(c);
+	hide_password(c, &c->error);
+	/* In a turn of its own: nothing of the connection is on the stack then. */
+	loop_task_init(&c->later, on_later_failed, c);
+	loop_defer(c->loop, &c->later);
+}
+
+static void fail_text(struct pgconn *c, const char *text)
+{
+	c->error.sqlstate[0] = '\0';
+	set_text(&c->error, text);
+	fail(c);
+}
+
+/* The connection broke: what the server said last is why, if it said something. */
+static void fail_lost(struct pgconn *c)
+{
+	const char *message = PQerrorMessage(c->pq);
+
+	if (c->goodbye.sqlstate[0]) {
+		c->error = c->goodbye;
+		fail(c);
+	} else {
+		fail_text(c, message && *message ? message : "the server closed the connection");
+	}
+}
+
+/* --- working ---------------------------------------------------------------------------------- */
+
+static void on_deadline(void *userdata)
+{
+	struct pgconn *c = userdata;
+	char text[96];
+
+	(void)snprintf(text, sizeof(text), "no %s within %llu ms",
+		       c->state == CONNECTING ? "connection" : "answer",
+		       (unsigned long long)(c->timeout / USEC_PER_MSEC));
+	fail_text(c, text);
+}
+
+/* The owner has let go of it, or it is lost: in either case nothing more is to be done. */
+static bool gone(const struct pgconn *c)
+{
+	return c->dead || c->state == FAILED;
+}
+
+static void drain_notifications(struct pgconn *c)
+{
+	PGnotify *n;
+	bool any = false;
+
+	while (!gone(c) && (n = PQnotifies(c->pq))) {
+		any = true;
+		c->callbacks->on_notify(c->userdata, n->relname, n->extra);
+		PQfreemem(n);
+	}
+	if (any && !gone(c))
+		c->callbacks->on_notified(c->userdata);
+}
+
+static void end_batch(struct pgconn *c)
+{
+	bool ok = c->failed == c->n_statements;
+
+	c->state = IDLE;
+	loop_timer_disarm(c->deadline);
+	c->callbacks->on_done(c->userdata, ok ? NULL : &c->error, c->failed);
+}
+
+static void handle_error(struct pgconn *c, const PGresult *result)
+{
+	note_goodbye(c, result);
+	if (c->failed < c->n_statements)
+		return;
+	c->failed = c->statement;
+	set_result_error(&c->error, result);
+	c->error.lost = false;
+	hide_password(c, &c->error);
+}
+
+static void handle_result(struct pgconn *c, const PGresult *result)
+{
+	struct pgconn_row row = { .result = result };
+
+	switch (PQresultStatus(result)) {
+	case PGRES_SINGLE_TUPLE:
+	case PGRES_TUPLES_OK:
+		for (; !gone(c) && row.row < PQntuples(result); row.row++)
+			c->callbacks->on_row(c->userdata, c->statement, &row);
+		break;
+	case PGRES_COMMAND_OK:
+	case PGRES_EMPTY_QUERY:
+	case PGRES_PIPELINE_ABORTED:
+		break;
+	case PGRES_PIPELINE_SYNC:
+		end_batch(c);
+		break;
+	default:
+		handle_error(c, result);
+		break;
+	}
+}
+
+/* Takes what has come. Between two results notifications are asked for. */
+static void drain_results(struct pgconn *c)
+{
+	bool ended = false;
+
+	while (!gone(c) && c->state == BUSY) {
+		PGresult *result;
+
+		/* Only once it is this statement's turn, and before its first row. */
+		if (!c->row_mode)
+			c->row_mode = PQsetSingleRowMode(c->pq) == 1;
+		if (PQisBusy(c->pq))
+			return;
+		result = PQgetResult(c->pq);
+		if (!result) {
+			/* Nothing twice: a connection that broke has no more to say. */
+			if (ended)
+				return;
+			ended = true;
+			c->statement++;
+			c->row_mode = false;
+			continue;
+		}
+		ended = false;
+		handle_result(c, result);
+		PQclear(result);
+		drain_notifications(c);
+	}
+}
+
+static void flush(struct pgconn *c)
+{
+	int r = PQflush(c->pq);
+	int k;
+
+	if (r < 0) {
+		fail_lost(c);
+		return;
+	}
+	k = loop_io_set(c->io, LOOP_READ | (r > 0 ? LOOP_WRITE : 0));
+	if (k < 0)
+		loop_fail(c->loop, error_fold(k));
+}
+
+static void on_socket(void *userdata, unsigned int events)
+{
+	struct pgconn *c = userdata;
+	unsigned int rounds = 0;
+	bool lost;
+
+	if (events & LOOP_READ && c->state == BUSY)
+		loop_timer_arm(c->deadline, c->timeout);
+	do {
+		lost = events & LOOP_READ && PQconsumeInput(c->pq) == 0;
+		/* What had come before the end still counts. */
+		drain_results(c);
+		drain_notifications(c);
+		if (gone(c))
+			return;
+		if (lost || PQstatus(c->pq) != CONNECTION_OK) {
+			fail_lost(c);
+			return;
+		}
+		rounds++;
+	} while (tls_pending(PQsslStruct(c->pq, "OpenSSL")) > 0 && rounds < ROUNDS_MAX);
+	if (rounds == ROUNDS_MAX)
+		loop_defer(c->loop, &c->later);
+	flush(c);
+}
+
+static void on_more(void *userdata)
+{
+	on_socket(userdata, LOOP_READ);
+}
+
+int pgconn_run(struct pgconn *c, const struct pgconn_statement *statements, unsigned int n,
+	       usec_t timeout)
+{
+	bool ok = true;
+
+	if (c->state == FAILED)
+		return 0; /* on_failed is on its way */
+	c->n_statements = n;
+	c->failed = n;
+	c->statement = 0;
+	c->row_mode = false;
+	for (unsigned int i = 0; ok && i < n; i++)
+		ok = PQsendQueryParams(c->pq, statements[i].sql, (int)statements[i].n_params, NULL,
+				       statements[i].params, NULL, NULL, 0) == 1;
+	ok = ok && PQpipelineSync(c->pq) == 1;
+	c->state = BUSY;
+	c->timeout = timeout;
+	if (!ok) {
+		/* No memory, or a connection that broke just now. */
+		fail_lost(c);
+		return 0;
+	}
+	loop_timer_arm(c->deadline, timeout);
+	flush(c);
+	return 0;
+}
+
+bool pgconn_busy(const struct pgconn *c)
+{
+	return c->state != IDLE;
+}
+
+const char *pgconn_value(const struct pgconn_row *row, unsigned int column, size_t *ret_len)
+{
+	if (PQgetisnull(row->result, row->row, (int)column)) {
+		if (ret_len)
+			*ret_len = 0;
+		return NULL;
+	}
+	if (ret_len)
+		*ret_len = (size_t)PQgetlength(row->result, row->row, (int)column);
+	return PQgetvalue(row->result, row->row, (int)column);
+}
+
+int pgconn_server_version(const struct pgconn *c)
+{
+	return PQserverVersion(c->pq);
+}
+
+const char *pgconn_address(const struct pgconn *c)
+{
+	return c->address;
+}
+
+int pgconn_listen_sql(char **ret, struct pgconn *c, const char *channel)
+{
+	char *quoted = PQescapeIdentifier(c->pq, channel, strlen(channel));
+	int n;
+
+	if (!quoted)
+		return error_origin(-ENOMEM);
+	n = asprintf(ret, "LISTEN %s", quoted);
+	PQfreemem(quoted);
+	return n < 0 ? error_origin(-ENOMEM) : 0;
+}
+
+/* --- connection strings ----------------------------------------------------------------------- */
+
+static void free_options(PQconninfoOption **options)
+{
+	PQconninfoFree(*options);
+}
+
+static const char *option(const PQconninfoOption *options, const char *keyword)
+{
+	for (const PQconninfoOption *o = options; o->keyword; o++)
+		if (strcmp(o->keyword, keyword) == 0)
+			return o->val && *o->val ? o->val : NULL;
+	return NULL;
+}
+
+/* NULL: acceptable. */
+static const char *why_not(const PQconninfoOption *options)
+{
+	static const char *const ours[][2] = {
+		{ "application_name", "application_name is set by the relay: leave it out" },
+		{ "client_encoding", "client_encoding is set by the relay: leave it out" },
+		{ "gssencmode", "gssencmode is set by the relay: leave it out" },
+		{ "replication", "replication is for WAL, the relay needs an ordinary session" },
+		{ "service", "service files are not read: write what it stands for" },
+	};
+	static const char *const single[] = { "host", "hostaddr", "port" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(single); i++) {
+		const char *value = option(options, single[i]);
+
+		if (value && strchr(value, ','))
+			return "several hosts: a database has one, name each in an entry of its own";
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(ours); i++)
+		if (option(options, ours[i][0]))
+			return ours[i][1];
+	return NULL;
+}
+
+int pgconn_check_dsn(const char *dsn, bool *ret_has_password, char **ret_message)
+{
+	_cleanup_(free_options)
+	PQconninfoOption *options = NULL;
+	char *error = NULL;
+	const char *why;
+
+	options = PQconninfoParse(dsn, &error);
+	if (options) {
+		*ret_has_password = option(options, "password");
+		why = why_not(options);
+		if (!why)
+			return 0;
+		*ret_message = strdup(why);
+	} else if (!error) {
+		return error_origin(-ENOMEM);
+	} else if (strcasestr(dsn, "pass") || strchr(dsn, '@')) {
+		/* libpq quotes the place, which may be a piece of the password. */
+		*ret_message = strdup("no valid connection string or URI (where it is wrong is not "
+				      "shown, because it holds a password: are its special "
+				      "characters quoted?)");
+	} else {
+		error[strcspn(error, "\n")] = '\0';
+		*ret_message = strdup(error);
+	}
+	PQfreemem(error);
+	return *ret_message ? PGCONN_E_DSN : error_origin(-ENOMEM);
+}
+
+int pgconn_dsn_host(char **ret, const char *dsn)
+{
+	_cleanup_(free_options)
+	PQconninfoOption *options = PQconninfoParse(dsn, NULL);
+	_cleanup_(free_options)
+	PQconninfoOption *defaults = NULL;
+	const char *host, *hostaddr;
+
+	*ret = NULL;
+	if (!options)
+		return error_origin(-EINVAL);
+	defaults = PQconndefaults();
+	if (!defaults)
+		return error_origin(-ENOMEM);
+	host = option(options, "host");
+	hostaddr = option(options, "hostaddr");
+	if (!host && !hostaddr) {
+		host = option(defaults, "host");
+		hostaddr = option(defaults, "hostaddr");
+	}
+	if (!host || hostaddr || *host == '/' || *host == '@')
+		return 0;
+	*ret = strdup(host);
+	return *ret ? 0 : error_origin(-ENOMEM);
+}
+
+/* --- connecting -------------------------------------------------------------------------------- */
+
+static void set_address(struct pgconn *c)
+{
+	const char *host = PQhost(c->pq), *addr = PQhostaddr(c->pq), *port = PQport(c->pq);
+	const char *shown = addr && *addr ? addr : host ? host : "";
+
+	(void)snprintf(c->address, sizeof(c->address), strchr(shown, ':') ? "[%s]:%s" : "%s:%s",
+		       shown, port ? port : "");
+}
+
+static int connected(struct pgconn *c)
+{
+	int r;
+
+	(void)PQsetErrorVerbosity(c->pq, PQERRORS_DEFAULT);
+	if (PQsetnonblocking(c->pq, 1) != 0 || PQenterPipelineMode(c->pq) != 1)
+		return error_origin(-ENOMEM);
+	r = loop_io_new(&c->io, c->loop, PQsocket(c->pq), LOOP_READ, on_socket, c);
+	if (r < 0)
+		return error_fold(r);
+	loop_timer_disarm(c->deadline);
+	c->state = IDLE;
+	loop_task_init(&c->later, on_more, c);
+	/* Bytes that came together with the server's greeting may be inside TLS already. */
+	loop_defer(c->loop, &c->later);
+	c->callbacks->on_connected(c->userdata);
+	return 0;
+}
+
+static void on_connecting(void *userdata, unsigned int events);
+
+static int watch_connecting(struct pgconn *c, PostgresPollingStatusType status)
+{
+	int r;
+
+	set_address(c);
+	switch (status) {
+	case PGRES_POLLING_OK:
+		return error_fold(connected(c));
+	case PGRES_POLLING_READING:
+	case PGRES_POLLING_WRITING:
+		r = loop_io_new(&c->io, c->loop, PQsocket(c->pq),
+				status == PGRES_POLLING_READING ? LOOP_READ : LOOP_WRITE,
+				on_connecting, c);
+		return error_fold(r);
+	default:
+		r = set_connect_error(&c->error, PQerrorMessage(c->pq));
+		if (r < 0)
+			return error_fold(r);
+		fail(c);
+		return 0;
+	}
+}
+
+static void on_connecting(void *userdata, _unused_ unsigned int events)
+{
+	struct pgconn *c = userdata;
+	int r;
+
+	c->io = loop_io_free(c->io);
+	r = watch_connecting(c, PQconnectPoll(c->pq));
+	if (r < 0)
+		loop_fail(c->loop, error_fold(r));
+}
+
+/* What the relay wants of every connection, where the string does not say otherwise ("!": whatever
+ * the string says). Numbers are in libpq's units: seconds, and ms for tcp_user_timeout. */
+static const struct {
+	const char *keyword;
+	const char *value;
+} wishes[] = {
+	{ "!application_name", "schemarelay" },
+	{ "!client_encoding", "UTF8" },
+	{ "!gssencmode", "disable" }, /* it would look up names, and read tickets from disk */
+	{ "keepalives_idle", "30" },
+	{ "keepalives_interval", "10" },
+	{ "keepalives_count", "3" },
+	{ "tcp_user_timeout", "60000" },
+};
+
+#define KEYWORDS_MAX 80
+
+struct parameters {
+	const char *keywords[KEYWORDS_MAX + 1];
+	const char *values[KEYWORDS_MAX + 1];
+	unsigned int n;
+};
+
+static void set_parameter(struct parameters *p, const char *keyword, const char *value)
+{
+	unsigned int i;
+
+	for (i = 0; i < p->n; i++)
+		if (strcmp(p->keywords[i], keyword) == 0)
+			break;
+	if (i == KEYWORDS_MAX)
+		return;
+	p->keywords[i] = keyword;
+	p->values[i] = value;
+	p->n = MAX(p->n, i + 1);
+}
+
+static bool has_parameter(const struct parameters *p, const char *keyword)
+{
+	for (unsigned int i = 0; i < p->n; i++)
+		if (strcmp(p->keywords[i], keyword) == 0)
+			return true;
+	return false;
+}
+
+static int open_start(struct pgconn *c, const char *dsn, const char *hostaddr, const char *password)
+{
+	_cleanup_(free_options)
+	PQconninfoOption *options = PQconninfoParse(dsn, NULL);
+	struct parameters p = { .n = 0 };
+
+	if (!options)
+		return error_origin(-EINVAL);
+	for (const PQconninfoOption *o = options; o->keyword; o++)
+		if (o->val && *o->val)
+			set_parameter(&p, o->keyword, o->val);
+	for (size_t i = 0; i < ARRAY_SIZE(wishes); i++) {
+		bool force = wishes[i].keyword[0] == '!';
+
+		if (force || !has_parameter(&p, wishes[i].keyword))
+			set_parameter(&p, wishes[i].keyword + force, wishes[i].value);
+	}
+	if (hostaddr)
+		set_parameter(&p, "hostaddr", hostaddr);
+	if (password)
+		set_parameter(&p, "password", password);
+	for (unsigned int i = 0; i < p.n; i++) {
+		if (strcmp(p.keywords[i], "password") != 0)
+			continue;
+		c->password = strdup(p.values[i]);
+		if (!c->password)
+			return error_origin(-ENOMEM);
+	}
+	c->pq = PQconnectStartParams(p.keywords, p.values, 0);
+	return c->pq ? 0 : error_origin(-ENOMEM);
+}
+
+static void bury(void *object)
+{
+	struct pgconn *c = object;
+
+	PQfinish(c->pq);
+	loop_timer_free(c->deadline);
+	free_secret(c->password);
+	free(c);
+}
+
+int pgconn_open(struct pgconn **ret, struct loop *l, const char *dsn, const char *hostaddr,
+		const char *password, usec_t timeout, const struct pgconn_callbacks *callbacks,
+		void *userdata)
+{
+	struct pgconn *c = calloc(1, sizeof(*c));
+	int r;
+
+	if (!c)
+		return error_origin(-ENOMEM);
+	c->loop = l;
+	c->timeout = timeout;
+	c->callbacks = callbacks;
+	c->userdata = userdata;
+	loop_task_init(&c->later, on_later_failed, c);
+	r = loop_timer_new(&c->deadline, l, on_deadline, c);
+	if (r == 0)
+		r = open_start(c, dsn, hostaddr, password);
+	if (r == 0) {
+		(void)PQsetNoticeReceiver(c->pq, on_notice, c);
+		(void)PQsetErrorVerbosity(c->pq, PQERRORS_VERBOSE);
+		loop_timer_arm(c->deadline, timeout);
+		r = watch_connecting(c, PQstatus(c->pq) == CONNECTION_BAD ? PGRES_POLLING_FAILED
+									  : PGRES_POLLING_WRITING);
+	}
+	if (r < 0) {
+		bury(c);
+		return error_fold(r);
+	}
+	*ret = c;
+	return 0;
+}
+
+struct pgconn *pgconn_free(struct pgconn *c)
+{
+	if (!c)
+		return NULL;
+	c->dead = true;
+	stop_watching(c);
+	loop_reap(c->loop, &c->grave, bury, c);
+	return NULL;
+}
