@@ -1,0 +1,29 @@
+-- Whose journal is this, and does the cursor still fit? $1 the cursor's snapshot, $2 and $3 the newest row that was read, each
+-- NULL where there is none. One row.
+SELECT
+	own.system_identifier,
+	own.database_oid,
+	CASE WHEN pg_is_in_recovery() THEN 0
+		ELSE ('x' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))::bit(32)::bigint END AS timeline,
+	meta.install_id,
+	pg_current_snapshot() AS snapshot,
+	meta.pruned_xid,
+	newest.id, newest.event_id, newest.xid,
+	EXISTS (SELECT FROM ONLY schema_notifications.journal j
+		WHERE j.id = $2::bigint AND j.event_id = $3::uuid) AS row_there,
+	-- Everything that was visible then was read then. A row behind the newest that claims to have been visible was written by
+	-- a server whose transaction ids are not those that the cursor means.
+	EXISTS (SELECT FROM ONLY schema_notifications.journal j
+		WHERE (j.system_identifier, j.database_oid) = (own.system_identifier, own.database_oid)
+			AND ($2::bigint IS NULL OR j.id > $2::bigint)
+			AND pg_visible_in_snapshot(j.xid, $1::pg_snapshot)) AS hidden
+FROM (
+	SELECT s.system_identifier, (SELECT oid FROM pg_database WHERE datname = current_database()) AS database_oid
+	FROM pg_control_system() s
+) own
+LEFT JOIN ONLY schema_notifications.meta ON true
+LEFT JOIN LATERAL (
+	SELECT j.id, j.event_id, j.xid FROM ONLY schema_notifications.journal j
+	WHERE (j.system_identifier, j.database_oid) = (own.system_identifier, own.database_oid)
+	ORDER BY j.id DESC LIMIT 1
+) newest ON true

@@ -1,0 +1,33 @@
+-- The next rows: those visible in the target snapshot and not in the cursor's, in the order of their ids. $1 the cursor's snapshot,
+-- $2 the target, NULL for the present one, $3 and $4 the last row of the page before, $5 rows at most, $6 bytes at most (one row
+-- always comes), $7 bytes of a payload at most. One row at least: with id NULL when there is nothing to read.
+SELECT target.snapshot, target.pruned_xid, r.n_candidates, r.id, r.event_id, r.xid, r.payload
+FROM (
+	SELECT coalesce($2::pg_snapshot, pg_current_snapshot()) AS snapshot,
+		(SELECT m.pruned_xid FROM ONLY schema_notifications.meta m) AS pruned_xid,
+		s.system_identifier, (SELECT oid FROM pg_database WHERE datname = current_database()) AS database_oid
+	FROM pg_control_system() s
+) target
+LEFT JOIN LATERAL (
+	SELECT w.n_candidates, w.id, w.event_id, w.xid,
+		CASE WHEN w.size <= $7::bigint THEN w.payload::text
+			ELSE json_build_object('type', w.payload -> 'type', 'tag', w.payload -> 'tag',
+				'timestamp', w.payload -> 'timestamp', 'incomplete', true)::text END AS payload
+	FROM (
+		SELECT c.*, count(*) OVER () AS n_candidates,
+			sum(c.size) OVER (ORDER BY c.id, c.event_id ROWS UNBOUNDED PRECEDING) AS running
+		FROM (
+			SELECT j.id, j.event_id, j.xid, j.payload, octet_length(j.payload::text)::bigint AS size
+			FROM ONLY schema_notifications.journal j
+			WHERE (j.system_identifier, j.database_oid) = (target.system_identifier, target.database_oid)
+				AND j.xid >= pg_snapshot_xmin($1::pg_snapshot)
+				AND NOT pg_visible_in_snapshot(j.xid, $1::pg_snapshot)
+				AND pg_visible_in_snapshot(j.xid, target.snapshot)
+				AND j.id >= $3::bigint AND (j.id, j.event_id) > ($3::bigint, $4::uuid)
+			ORDER BY j.id, j.event_id
+			LIMIT $5::bigint
+		) c
+	) w
+	WHERE w.running - w.size < $6::bigint
+) r ON true
+ORDER BY r.id, r.event_id
