@@ -308,6 +308,7 @@ DECLARE
 	objects text[];
 	total bigint;
 	in_script boolean;
+	newest bigint;
 	place bigint;
 	handed text[];
 	handed_total bigint;
@@ -319,13 +320,19 @@ DECLARE
 BEGIN
 	LOOP
 		BEGIN
-			IF begun THEN
-				place := setval('schema_notifications.handed_over_at', 0);
+			-- In a session's first command neither of the two is defined, or only the first.
+			IF NOT begun THEN
+				newest := currval('schema_notifications.handed_over_at');
+				row_id := currval('schema_notifications.server');
+			ELSE
+				IF newest IS NULL THEN
+					newest := setval('schema_notifications.handed_over_at', 0);
+				END IF;
 				row_id := setval('schema_notifications.server',
 					(SELECT system_identifier FROM pg_control_system()));
-			ELSE
-				place := currval('schema_notifications.handed_over_at');
 			END IF;
+			place := newest;
+			dropped := NULL;
 
 			IF incomplete THEN
 				objects := NULL;
@@ -409,7 +416,7 @@ BEGIN
 				RAISE;
 			WHEN OTHERS THEN
 				IF SQLSTATE = '55000' AND NOT begun THEN
-					-- currval() in a session's first command.
+					-- currval() of what is not defined yet.
 					begun := true;
 				ELSIF NOT incomplete THEN
 					incomplete := true;
@@ -464,8 +471,10 @@ BEGIN
 		ELSE
 			WITH handed AS (
 				DELETE FROM schema_notifications.handed_over h
-					WHERE h.ctid = format('(%s,%s)', currval('schema_notifications.handed_over_at') / 65536,
-							currval('schema_notifications.handed_over_at') % 65536)::tid
+					-- The SELECT makes it a constant of the scan: a volatile currval() alone
+					-- would be asked for each row.
+					WHERE h.ctid = (SELECT format('(%s,%s)', p / 65536, p % 65536)::tid
+							FROM currval('schema_notifications.handed_over_at') p)
 						AND h.xid = pg_current_xact_id()
 					RETURNING h.previous, h.objects, h.total
 			)

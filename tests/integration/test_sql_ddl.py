@@ -279,6 +279,7 @@ def test_sessions_that_forget_their_sequences(db):
     rows = db.rows()
     assert [r["tag"] for r in rows] == ["CREATE TABLE", "DROP TABLE"] * 3
     assert all(len(r["objects"]) == 1 and "incomplete" not in r for r in rows)
+    assert db.left_over() == 0
 
 
 def test_doorbell_switch(db):

@@ -165,6 +165,7 @@ class Postgres:
             "full_page_writes": "off",
             "shared_buffers": "32MB",
             "max_connections": "60",
+            "max_locks_per_transaction": "256",
             "max_wal_size": "256MB",
             "logging_collector": "off",
             "lc_messages": "C",
