@@ -102,9 +102,10 @@ enum syslog_transport { SYSLOG_LOCAL, SYSLOG_UDP, SYSLOG_TCP, SYSLOG_TLS };
 
 struct syslog_conf {
 	enum syslog_transport transport;
-	char *host; /* from address; NULL for local without one */
+	char *address; /* as configured, or NULL; the next three are made from it */
+	char *host;    /* NULL for local */
 	unsigned int port;
-	char *path;             /* local: the socket, default /dev/log */
+	char *path;             /* local: the socket, default /dev/log; else NULL */
 	int facility, severity; /* as <syslog.h>: LOG_AUTHPRIV, LOG_NOTICE */
 	char *app_name;         /* 1 to 48 printable ASCII characters */
 	unsigned int enterprise_number;
