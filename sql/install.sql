@@ -341,13 +341,14 @@ BEGIN
 			ELSE
 				SELECT array_agg(d.object) FILTER (WHERE d.named)
 						|| array_agg(d.object) FILTER (WHERE NOT d.named),
-					count(*), bool_or(d.in_extension)
+					count(*), bool_and(d.in_extension)
 				INTO objects, total, in_script
 				FROM (SELECT c.in_extension, c.command_tag = tag AS named,
 						schema_notifications.object_text(c.object_type, c.schema_name, c.object_identity,
 							c.command_tag, c.schema_name IS NOT DISTINCT FROM 'pg_temp') AS object
 					FROM pg_event_trigger_ddl_commands() c) d;
 
+				-- All of them: CREATE EXTENSION itself may list its script's commands, too.
 				-- A command of an extension's script that leaves no object (a DROP)
 				-- does not say that it is one. Every script runs with
 				-- check_function_bodies off, which anybody may set; the proof is how
@@ -458,7 +459,7 @@ BEGIN
 					schema_notifications.payload(base, array_to_string(c.objects, ', '), '')
 				FROM (SELECT array_agg(e.object) FILTER (WHERE e.named)
 							|| array_agg(e.object) FILTER (WHERE NOT e.named) AS objects,
-						count(*) AS total, bool_or(e.in_extension) AS in_script
+						count(*) AS total, bool_and(e.in_extension) AS in_script
 					FROM (SELECT c.in_extension, c.command_tag = tg_tag AS named,
 							schema_notifications.object_text(c.object_type, c.schema_name,
 								c.object_identity, c.command_tag,
@@ -482,7 +483,7 @@ BEGIN
 				SELECT currval('schema_notifications.server'), d.oid,
 					schema_notifications.payload(base, array_to_string(c.objects || h.objects, ', '), '')
 				FROM (SELECT array_agg(e.object) AS objects, count(*) AS total,
-						bool_or(e.in_extension) AS in_script
+						bool_and(e.in_extension) AS in_script
 					FROM (SELECT c.in_extension,
 							schema_notifications.object_text(c.object_type, c.schema_name,
 								c.object_identity, c.command_tag,

@@ -48,6 +48,13 @@ BEGIN
 		CREATE SCHEMA schema_notifications;
 		RETURN;
 	END IF;
+	-- First, so that none of what follows announces itself. The body makes the triggers anew.
+	FOR object IN
+		SELECT evtname FROM pg_event_trigger
+			WHERE evtname IN ('schema_notifications_ddl', 'schema_notifications_drop')
+	LOOP
+		EXECUTE 'DROP EVENT TRIGGER ' || object;
+	END LOOP;
 	FOR object IN
 		SELECT 'SCHEMA schema_notifications'
 		UNION ALL
@@ -61,13 +68,6 @@ BEGIN
 				'skip_row')
 	LOOP
 		EXECUTE 'ALTER EXTENSION schema_notifications ADD ' || object;
-	END LOOP;
-	-- Else each ALTER EXTENSION above would have been announced. They come back below.
-	FOR object IN
-		SELECT evtname FROM pg_event_trigger
-			WHERE evtname IN ('schema_notifications_ddl', 'schema_notifications_drop')
-	LOOP
-		EXECUTE 'DROP EVENT TRIGGER ' || object;
 	END LOOP;
 END
 $adopt$;
@@ -343,13 +343,14 @@ BEGIN
 			ELSE
 				SELECT array_agg(d.object) FILTER (WHERE d.named)
 						|| array_agg(d.object) FILTER (WHERE NOT d.named),
-					count(*), bool_or(d.in_extension)
+					count(*), bool_and(d.in_extension)
 				INTO objects, total, in_script
 				FROM (SELECT c.in_extension, c.command_tag = tag AS named,
 						schema_notifications.object_text(c.object_type, c.schema_name, c.object_identity,
 							c.command_tag, c.schema_name IS NOT DISTINCT FROM 'pg_temp') AS object
 					FROM pg_event_trigger_ddl_commands() c) d;
 
+				-- All of them: CREATE EXTENSION itself may list its script's commands, too.
 				-- A command of an extension's script that leaves no object (a DROP)
 				-- does not say that it is one. Every script runs with
 				-- check_function_bodies off, which anybody may set; the proof is how
@@ -460,7 +461,7 @@ BEGIN
 					schema_notifications.payload(base, array_to_string(c.objects, ', '), '')
 				FROM (SELECT array_agg(e.object) FILTER (WHERE e.named)
 							|| array_agg(e.object) FILTER (WHERE NOT e.named) AS objects,
-						count(*) AS total, bool_or(e.in_extension) AS in_script
+						count(*) AS total, bool_and(e.in_extension) AS in_script
 					FROM (SELECT c.in_extension, c.command_tag = tg_tag AS named,
 							schema_notifications.object_text(c.object_type, c.schema_name,
 								c.object_identity, c.command_tag,
@@ -484,7 +485,7 @@ BEGIN
 				SELECT currval('schema_notifications.server'), d.oid,
 					schema_notifications.payload(base, array_to_string(c.objects || h.objects, ', '), '')
 				FROM (SELECT array_agg(e.object) AS objects, count(*) AS total,
-						bool_or(e.in_extension) AS in_script
+						bool_and(e.in_extension) AS in_script
 					FROM (SELECT c.in_extension,
 							schema_notifications.object_text(c.object_type, c.schema_name,
 								c.object_identity, c.command_tag,
