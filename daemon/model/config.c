@@ -604,6 +604,12 @@ static void read_included(struct config_loader *l, struct sections *s, const cha
 	l->file = main_file;
 }
 
+/* A directory that is not there holds nothing; one that we may not read might. */
+static int glob_error(_unused_ const char *path, int error)
+{
+	return error != ENOENT && error != ENOTDIR;
+}
+
 /* Relative to the main file. A pattern that matches nothing is fine, a name that is not there is not. */
 static void read_includes(struct config_loader *l, struct sections *s)
 {
@@ -624,7 +630,7 @@ static void read_includes(struct config_loader *l, struct sections *s)
 			strbuf_addf(&pattern, "%s/", directory);
 		strbuf_add_str(&pattern, item);
 		r = strbuf_error(&pattern) < 0 ? GLOB_NOSPACE
-					       : glob(pattern.data, GLOB_ERR, NULL, &found);
+					       : glob(pattern.data, 0, glob_error, &found);
 		if (r == GLOB_NOSPACE)
 			config_fail(l, error_origin(-ENOMEM));
 		else if (r == GLOB_ABORTED)
