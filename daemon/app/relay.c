@@ -106,7 +106,7 @@ static int on_change(void *userdata, _unused_ struct source *s, struct change *c
 	if (c->kind == CHANGE_RESYNC)
 		log_database(d, LOG_WARNING, MSG_RESYNC,
 			     "changes may have been missed: a resync goes to every sink (%s)",
-			     change_resync_reason(c));
+			     resync_reason_name(c->reason));
 	return error_fold(store_admit(d->relay->store, c, reread));
 }
 
