@@ -1,0 +1,175 @@
+"""Pruning: bounded, never in anybody's way, never above the oldest running transaction."""
+import time
+
+import pytest
+
+from harness.database import Database, Listener
+
+OLD = ("INSERT INTO schema_notifications.journal (xid, recorded_at, system_identifier, database_oid, payload)"
+       " SELECT (pg_current_xact_id()::text::bigint {shift})::text::xid8, now() - interval '{age}',"
+       " c.system_identifier {foreign}, d.oid, '{{}}'"
+       " FROM pg_control_system() c, pg_database d, generate_series(1, {count})"
+       " WHERE d.datname = current_database()")
+
+
+def add_rows(db, count, age="8 days", foreign="", shift="- 0"):
+    db.sql(OLD.format(count=count, age=age, foreign=foreign, shift=shift))
+
+
+def count(db, where="payload::text = '{}'"):
+    return db.value(f"SELECT count(*) FROM schema_notifications.journal WHERE {where}")
+
+
+def pruned_xid(db):
+    return db.value("SELECT pruned_xid::text::bigint FROM schema_notifications.meta")
+
+
+def prune(db):
+    return db.value("SELECT schema_notifications.prune()")
+
+
+def test_bounded_and_by_retention(db):
+    add_rows(db, 2500)
+    add_rows(db, 10, age="6 days")
+    assert [prune(db) for _ in range(4)] == [1000, 1000, 500, 0]
+    assert count(db) == 10
+    db.sql("UPDATE schema_notifications.meta SET retention = '5 days'")
+    assert prune(db) == 10 and count(db) == 0
+
+
+def test_the_highest_pruned_xid_is_recorded(db):
+    assert pruned_xid(db) is None
+    add_rows(db, 5)
+    highest = db.value("SELECT max(xid::text::bigint) FROM schema_notifications.journal")
+    prune(db)
+    assert pruned_xid(db) == highest
+    # It never falls, and rows from elsewhere do not count, although they go.
+    add_rows(db, 5, shift="- 500")
+    add_rows(db, 5, foreign="+ 1", shift="+ 1000000")
+    assert prune(db) == 10
+    assert pruned_xid(db) == highest and count(db) == 0
+
+
+def test_ddl_prunes_every_64_rows(db):
+    add_rows(db, 3000)
+    with db.session() as cursor:
+        for i in range(130):
+            cursor.execute("COMMENT ON SCHEMA public IS %s", (str(i),))
+    # Two or three of 130 rows have an id that 64 divides.
+    assert 3000 - count(db) in (2000, 3000)
+    assert pruned_xid(db) is not None
+
+
+def test_never_above_the_oldest_running_transaction(db):
+    open_transaction = db.connect(autocommit=False)
+    open_transaction.cursor().execute("SELECT pg_current_xact_id()")
+    add_rows(db, 7)
+    assert prune(db) == 0 and pruned_xid(db) is None
+    # Another database's counts as well: a snapshot knows no databases.
+    open_transaction.rollback()
+    with Database(db.server) as other:
+        elsewhere = other.connect(autocommit=False)
+        elsewhere.cursor().execute("SELECT pg_current_xact_id()")
+        add_rows(db, 3)
+        assert prune(db) == 7
+        elsewhere.rollback()
+        elsewhere.close()
+    assert prune(db) == 3
+    open_transaction.close()
+
+
+@pytest.mark.parametrize("level", ["REPEATABLE READ", "SERIALIZABLE"])
+def test_only_under_read_committed(db, level):
+    add_rows(db, 100)
+    connection = db.connect(autocommit=False)
+    connection.set_session(isolation_level=level)
+    cursor = connection.cursor()
+    for i in range(130):
+        cursor.execute("COMMENT ON SCHEMA public IS %s", (str(i),))
+    connection.commit()
+    connection.close()
+    assert count(db) == 100
+
+
+def test_nobody_waits(db):
+    """A transaction that has pruned stays open; others change the schema, prune, read, and never wait for it."""
+    add_rows(db, 3000)
+    holder = db.connect(autocommit=False)
+    holder.cursor().execute("SELECT schema_notifications.prune()")
+    slowest = 0
+    with db.session() as cursor:
+        cursor.execute("SET statement_timeout = '5s'")
+        for i in range(200):
+            begin = time.monotonic()
+            cursor.execute(f"CREATE TABLE t{i} (a int)")
+            slowest = max(slowest, time.monotonic() - begin)
+        cursor.execute("SELECT schema_notifications.prune()")
+        assert cursor.fetchone() == (0,)
+        cursor.execute("SELECT count(*) FROM schema_notifications.journal")
+        assert db.value("SELECT count(*) FROM pg_locks WHERE NOT granted") == 0
+    print(f"slowest command beside an open pruning: {slowest * 1000:.1f} ms")
+    assert slowest < 2
+    holder.commit()
+    holder.close()
+    assert count(db) == 2000 and prune(db) == 1000
+
+
+def test_a_locked_row_is_skipped(db):
+    add_rows(db, 20)
+    holder = db.connect(autocommit=False)
+    holder.cursor().execute("SELECT FROM schema_notifications.journal WHERE event_id IN"
+                            " (SELECT event_id FROM schema_notifications.journal LIMIT 5) FOR UPDATE")
+    assert prune(db) == 15
+    holder.rollback()
+    holder.close()
+    assert prune(db) == 5
+
+
+def test_a_rollback_takes_pruning_back(db):
+    add_rows(db, 20)
+    connection = db.connect(autocommit=False)
+    cursor = connection.cursor()
+    cursor.execute("SELECT schema_notifications.prune()")
+    assert cursor.fetchone() == (20,)
+    connection.rollback()
+    connection.close()
+    assert count(db) == 20 and pruned_xid(db) is None
+
+
+def test_under_session_replication_role_replica(db):
+    """The trigger that keeps replication workers off meta must not keep us off it."""
+    add_rows(db, 20)
+    with db.session() as cursor:
+        cursor.execute("SET session_replication_role = replica")
+        for i in range(65):
+            cursor.execute("COMMENT ON SCHEMA public IS %s", (str(i),))
+    assert count(db) == 0 and pruned_xid(db) is not None
+
+
+@pytest.mark.parametrize("breakage", ["ALTER TABLE schema_notifications.meta RENAME TO gone",
+                                      "UPDATE schema_notifications.meta SET retention = '300000 years'",
+                                      "DELETE FROM schema_notifications.meta"])
+def test_a_failing_pruning_fails_nothing(db, breakage):
+    add_rows(db, 20)
+    db.sql(breakage)
+    db.rows()
+    with db.session() as cursor, Listener(db) as listener:
+        for i in range(65):
+            cursor.execute("COMMENT ON SCHEMA public IS %s", (str(i),))
+        # One of the rows was followed by the pruning that fails.
+        assert any("pruning failed" in n for n in cursor.connection.notices) == ("DELETE" not in breakage)
+        assert len(listener.heard(65)) == 65
+    assert len(db.rows()) == 65
+    assert count(db) == 20
+
+
+def test_the_cost_does_not_grow_with_the_journal(db):
+    add_rows(db, 50000, age="1 day")
+    db.sql("ANALYZE schema_notifications.journal")
+    begin = time.monotonic()
+    assert prune(db) == 0
+    spent = time.monotonic() - begin
+    plan = "\n".join(line for line, in db.sql(
+        "EXPLAIN SELECT event_id FROM schema_notifications.journal ORDER BY id LIMIT 1000"))
+    assert "Index Scan using journal_id" in plan
+    assert spent < 0.5, spent
