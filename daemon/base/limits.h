@@ -6,7 +6,7 @@
  */
 
 #define LIMIT_PAYLOAD_NOTIFY   8000u                /* bytes; PostgreSQL's own limit for NOTIFY */
-#define LIMIT_PAYLOAD_JOURNAL  (1024u * 1024u)      /* bytes of one journal row's payload */
+#define LIMIT_PAYLOAD_JOURNAL  1048576u             /* bytes of one journal row's payload: 1 MiB */
 #define LIMIT_CONFIG_BYTES     (4u * 1024u * 1024u) /* of all configuration files together */
 #define LIMIT_CONFIG_DATABASES 20000u
 #define LIMIT_CONFIG_SINKS     256u
@@ -19,14 +19,15 @@
 #define LIMIT_HTTP_IDLE        1024u           /* connections kept alive, of all webhooks */
 #define LIMIT_ADMIN_REQUEST    65536u          /* bytes */
 #define LIMIT_ADMIN_CLIENTS    64u
-#define LIMIT_SUBSCRIBERS      256u                 /* of one unix sink */
-#define LIMIT_SUBSCRIBER_BYTES (8u * 1024u * 1024u) /* not yet read by one subscriber */
-#define LIMIT_SUBSCRIBER_HELLO 1024u                /* bytes of its first line */
-#define LIMIT_SINK_WINDOW      4096u                /* deliveries in memory per sink */
-#define LIMIT_HANDSHAKES       16u                  /* connection attempts at once */
+#define LIMIT_SUBSCRIBERS      256u     /* of one unix sink */
+#define LIMIT_SUBSCRIBER_BYTES 8388608u /* not yet read by one subscriber: 8 MiB */
+#define LIMIT_SUBSCRIBER_HELLO 1024u    /* bytes of its first line */
+#define LIMIT_SINK_WINDOW      4096u    /* deliveries in memory per sink */
+#define LIMIT_HANDSHAKES       16u      /* connection attempts at once */
 #define LIMIT_JSON_DEPTH       64u
 #define LIMIT_JSON_VALUES      1000000u /* of one tree */
 #define LIMIT_OBJECTS          100u     /* of one change, as the journal makes them */
+#define LIMIT_ATTRIBUTE        1024u    /* bytes of a CloudEvents attribute: subject, channel */
 #define LIMIT_NAME             63u      /* bytes of a database's or sink's name */
 #define LIMIT_RESOLVER_QUEUE   65536u   /* look-ups that wait for a thread */
 #define LIMIT_RESOLVER_ADDRS   8u       /* addresses kept of one name */

@@ -40,19 +40,23 @@ enum resync_reason {
 const char *resync_reason_name(enum resync_reason reason);
 
 struct change_object {
-	const char *type;     /* lower case, as pg_event_trigger_ddl_commands() names it: "table" */
+	const char *type;     /* lower case, as pg_event_trigger_ddl_commands() names it: "table";
+				 "" if the row does not say */
 	const char *schema;   /* NULL where there is none (GRANT) */
 	const char *identity; /* NULL likewise; qualified and quoted by the server; any UTF-8 */
-	const char *command;  /* the object's own command tag: "CREATE INDEX" */
+	const char *command;  /* the object's own command tag: "CREATE INDEX"; "" likewise */
 	bool temporary;
 };
 
 enum encoding {
-	ENCODING_CLOUDEVENT,        /* structured mode, one line, no line feed at its end */
-	ENCODING_RAW,               /* the payload as it came */
+	ENCODING_CLOUDEVENT, /* structured mode, one line, no line feed at its end */
+	ENCODING_RAW,        /* the payload as it came */
+	ENCODING_RAW_LINE,   /* the same as one line of JSON: text becomes a string of JSON */
 	ENCODING_CLOUDEVENT_BINARY, /* the data alone; the attributes travel as headers */
 	_ENCODING_N,
 };
+
+#define CHANGE_TAG_UNKNOWN "UNKNOWN"
 
 struct bytes {
 	char *data; /* NUL-terminated behind its length */
@@ -66,7 +70,8 @@ struct change {
 	char *database;    /* the configured name */
 	char *channel;     /* the notification's channel; NULL for a journal row and a resync */
 	char id[37];       /* lower-case UUID: the journal's event_id, else made by the relay */
-	char *tag;         /* "CREATE TABLE", "RESYNC"; NULL for a notification that is no DDL */
+	char *tag;         /* "CREATE TABLE", "RESYNC"; NULL for a notification that is no DDL;
+			      CHANGE_TAG_UNKNOWN where a row could not be read so far */
 	char *time; /* RFC 3339 with Z: when the DDL ran, as the payload says; else `recorded` */
 	usec_t recorded; /* CLOCK_REALTIME: when the relay took it in */
 	bool from_journal;
@@ -83,11 +88,11 @@ struct change {
 	struct change_object *objects;
 	size_t n_objects;
 
-	struct bytes payload; /* UTF-8; JSON iff payload_is_json */
+	struct bytes payload; /* UTF-8; JSON, then on one line, iff payload_is_json */
 	bool payload_is_json;
 
 	struct bytes encodings[_ENCODING_N]; /* change_encoding() only */
-	void *arena;                         /* holds the strings of `objects` */
+	void *arena;                         /* holds the objects, all strings and the payload */
 };
 
 struct change *change_ref(struct change *c);
@@ -100,7 +105,8 @@ DEFINE_CLEANUP(struct change *, change_unref)
  *
  * A payload that is no valid UTF-8, no JSON object, too large or lacks type, tag and timestamp still
  * makes a change: `incomplete`, with what could be understood, and a payload made by the relay
- * (the three base keys, "database" and "incomplete": true). No row can stop a database.
+ * (the three base keys, "database" and "incomplete": true). No row can stop a database. A timestamp
+ * that is no point in time gives way to @recorded.
  * -ENOMEM, -EINVAL (event_id is no UUID).
  */
 int change_new_journal(struct change **ret, const char *database, const char *event_id,
@@ -115,15 +121,17 @@ enum {
  * A change from a notification's payload (listen mode, further channels). Hostile: any role may
  * send anything. On @schema_channel (the channel is schema_changed) the payload must be a JSON
  * object with the strings type, tag and timestamp (an older form's now()::text is accepted and
- * normalised to RFC 3339 in `time`; the payload itself stays as it came), else PAYLOAD_E_INVALID.
+ * normalised to RFC 3339 in `time`; the payload itself stays as it came), else PAYLOAD_E_INVALID;
+ * so is the type "resync", which only the relay may say, and what JSON allows but many readers refuse
+ * (\u0000, half a surrogate pair, one of the keys twice). Nothing else in it is believed.
  * On another channel any payload is accepted; bytes that are no UTF-8 become U+FFFD.
- * @id: a fresh UUID for it. -ENOMEM.
+ * @id: a fresh UUID for it. -ENOMEM, -EINVAL (@id is no UUID).
  */
 int change_new_notification(struct change **ret, const char *database, const char *channel,
 			    bool schema_channel, const char *id, const char *payload,
 			    size_t n_payload, usec_t recorded) _must_check_;
 
-/* A resync for @database. -ENOMEM. */
+/* A resync for @database. -ENOMEM, -EINVAL (@id is no UUID). */
 int change_new_resync(struct change **ret, const char *database, enum resync_reason reason,
 		      const char *id, usec_t recorded) _must_check_;
 

@@ -7,8 +7,9 @@
  *	id		the change's id
  *	source		/databases/<configured name>
  *	type		schemarelay.schema_changed | schemarelay.notification | schemarelay.resync
- *	subject		the first object's identity, if any; control characters as U+FFFD (an
- *			attribute may hold none)
+ *	subject		the first object's identity, if any; control characters and noncharacters as
+ *			U+FFFD (an attribute may hold none); cut at LIMIT_ATTRIBUTE bytes with an
+ *			ellipsis (in binary mode it is a header)
  *	time		the change's time
  *	datacontenttype	application/json, or text/plain where the payload is no JSON
  *	recordedtime	when the relay took it in (RFC 3339, milliseconds)

@@ -7,7 +7,8 @@
  * object types, their `not` forms and `temporary` together. Where the objects are not known (listen
  * mode, `incomplete`) or there are none, and where an object's schema is null, only the pattern "*"
  * matches, and no `not` pattern does. A resync is asked of `resync` and the database patterns only: it
- * must reach everybody who may have missed something.
+ * must reach everybody who may have missed something. A notification's tag is not known either. Of a
+ * change with more objects than listed, one more that is not known stands for the rest.
  */
 
 #include <stdbool.h>
