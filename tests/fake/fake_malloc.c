@@ -17,8 +17,9 @@
 #	define HAVE_OWN_MALLOC 1
 #endif
 
-static bool armed, failed;
-static size_t left;
+/* Volatile: compilers know malloc(3), and that it looks at nobody's variables. */
+static volatile bool armed, failed;
+static volatile size_t left;
 
 void fake_malloc_fail_at(size_t n)
 {

@@ -1,0 +1,355 @@
+#include "sink/subscriber.h"
+
+#include <assert.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+#include "base/cleanup.h"
+#include "base/error.h"
+#include "base/limits.h"
+#include "model/json.h"
+
+#define LINES_FIRST     16 /* a power of two, as every size of the ring */
+#define LINES_AT_ONCE   64 /* in one system call */
+#define CALLS_AT_ONCE   16 /* then the others have their turn */
+#define READ_SIZE       1024
+#define WHY_NO_GREETING "its first line is not {\"after\": \"<sequence>\"}"
+
+static_assert((LINES_FIRST & (LINES_FIRST - 1)) == 0, "a power of two");
+
+static void subscriber_end(struct subscriber *s, const char *why)
+{
+	s->callbacks->on_end(s->callbacks->userdata, s, why);
+}
+
+/* --- the ring --- */
+
+static struct subscriber_line *line_at(struct subscriber *s, size_t i)
+{
+	return &s->lines[(s->first + i) & (s->size - 1)];
+}
+
+static int ring_reserve(struct subscriber *s)
+{
+	struct subscriber_line *lines;
+	size_t size = s->size ? s->size * 2 : LINES_FIRST;
+
+	if (s->n_lines < s->size)
+		return 0;
+	lines = calloc(size, sizeof(*lines));
+	if (!lines)
+		return error_origin(-ENOMEM);
+	for (size_t i = 0; i < s->n_lines; i++)
+		lines[i] = *line_at(s, i);
+	free(s->lines);
+	s->lines = lines;
+	s->size = size;
+	s->first = 0;
+	return 0;
+}
+
+/* The first line was sent. */
+static void ring_pop(struct subscriber *s)
+{
+	struct subscriber_line *line = line_at(s, 0);
+
+	if (line->counted)
+		s->n_unread -= line->bytes->len + 1;
+	line->change = change_unref(line->change);
+	s->first = (s->first + 1) & (s->size - 1);
+	s->n_lines--;
+	s->n_sent = 0;
+}
+
+static void ring_done(struct subscriber *s)
+{
+	while (s->n_lines > 0)
+		ring_pop(s);
+	free(s->lines);
+	s->lines = NULL;
+	s->size = 0;
+}
+
+/* --- sending --- */
+
+static int subscriber_watch(struct subscriber *s, bool want_write)
+{
+	unsigned int mask = (s->deaf ? 0 : LOOP_READ) | (want_write ? LOOP_WRITE : 0);
+	int r;
+
+	r = loop_io_set(s->io, mask);
+	return r < 0 ? error_fold(r) : 0;
+}
+
+/* At most LINES_AT_ONCE lines, from where the first one was left. Returns as sendmsg(2). */
+static ssize_t send_some(struct subscriber *s)
+{
+	static char line_feed[] = "\n";
+	struct iovec iov[2 * LINES_AT_ONCE];
+	struct msghdr msg = { .msg_iov = iov };
+	size_t skip = s->n_sent;
+
+	for (size_t i = 0; i < MIN(s->n_lines, (size_t)LINES_AT_ONCE); i++) {
+		const struct bytes *bytes = line_at(s, i)->bytes;
+
+		iov[msg.msg_iovlen++] = (struct iovec){ .iov_base = bytes->data + skip,
+							.iov_len = bytes->len - skip };
+		iov[msg.msg_iovlen++] = (struct iovec){ .iov_base = line_feed, .iov_len = 1 };
+		skip = 0;
+	}
+	return sendmsg(s->fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+static void count_sent(struct subscriber *s, size_t n)
+{
+	while (n > 0) {
+		size_t left = line_at(s, 0)->bytes->len + 1 - s->n_sent;
+
+		if (n < left) {
+			s->n_sent += n;
+			return;
+		}
+		n -= left;
+		ring_pop(s);
+	}
+}
+
+static int subscriber_flush(struct subscriber *s)
+{
+	ssize_t n;
+	int r;
+
+	for (size_t i = 0; s->n_lines > 0 && i < CALLS_AT_ONCE; i++) {
+		n = send_some(s);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0 && errno == EAGAIN)
+			break;
+		if (n < 0) {
+			subscriber_end(s, NULL);
+			return 0;
+		}
+		count_sent(s, (size_t)n);
+	}
+	r = subscriber_watch(s, s->n_lines > 0);
+	return r < 0 ? error_fold(r) : 0;
+}
+
+int subscriber_append(struct subscriber *s, struct change *c, const struct bytes *bytes)
+{
+	int r;
+
+	if (s->n_unread + bytes->len + 1 > LIMIT_SUBSCRIBER_BYTES) {
+		subscriber_end(s, "it does not read");
+		return 0;
+	}
+	r = ring_reserve(s);
+	if (r < 0)
+		return error_fold(r);
+	s->n_lines++;
+	*line_at(s, s->n_lines - 1) = (struct subscriber_line){
+		.change = change_ref(c),
+		.bytes = bytes,
+		.counted = true,
+	};
+	s->n_unread += bytes->len + 1;
+	/* Behind others it waits for its turn. */
+	if (!s->live || s->n_lines > 1)
+		return 0;
+	r = subscriber_flush(s);
+	return r < 0 ? error_fold(r) : 0;
+}
+
+int subscriber_prepend(struct subscriber *s, struct change *c, const struct bytes *bytes)
+{
+	int r;
+
+	assert(!s->live && s->n_sent == 0);
+	r = ring_reserve(s);
+	if (r < 0)
+		return error_fold(r);
+	s->first = (s->first + s->size - 1) & (s->size - 1);
+	s->n_lines++;
+	*line_at(s, 0) = (struct subscriber_line){ .change = change_ref(c), .bytes = bytes };
+	return 0;
+}
+
+/* --- the greeting --- */
+
+enum { HELLO_E_INVALID = 1 };
+
+/* @line is a JSON object; its member `after`, if any, is a string of 1 to 20 digits. */
+static int read_hello(const char *line, size_t n, bool *ret_has_after, uint64_t *ret_after)
+{
+	_cleanup_(json_freep)
+	struct json_value *v = NULL;
+	const struct json_value *after;
+	struct json_error error;
+	char *end;
+	int r;
+
+	r = json_parse(&v, line, n, 0, &error);
+	if (r < 0)
+		return error_fold(r);
+	if (r || v->type != JSON_OBJECT)
+		return HELLO_E_INVALID;
+	after = json_get(v, "after");
+	*ret_has_after = after != NULL;
+	if (!after)
+		return 0;
+	if (after->type != JSON_STRING || after->n_text == 0 || after->n_text > 20 ||
+	    strspn(after->text, "0123456789") != after->n_text)
+		return HELLO_E_INVALID;
+	errno = 0;
+	*ret_after = strtoull(after->text, &end, 10);
+	return errno == ERANGE ? HELLO_E_INVALID : 0;
+}
+
+static int subscriber_go_live(struct subscriber *s)
+{
+	int r;
+
+	s->timer = loop_timer_free(s->timer);
+	strbuf_done(&s->hello);
+	s->live = true;
+	r = subscriber_flush(s);
+	return r < 0 ? error_fold(r) : 0;
+}
+
+static void on_greeting_end(void *userdata)
+{
+	struct subscriber *s = userdata;
+	int r;
+
+	r = subscriber_go_live(s);
+	if (r < 0)
+		loop_fail(s->loop, error_fold(r));
+}
+
+/* More of the first line has come. */
+static int subscriber_greet(struct subscriber *s, const char *data, size_t n)
+{
+	const char *end = memchr(data, '\n', n);
+	bool has_after = false;
+	uint64_t after = 0;
+	int r;
+
+	if (end)
+		n = (size_t)(end - data);
+	if (s->hello.len + n > LIMIT_SUBSCRIBER_HELLO) {
+		subscriber_end(s, WHY_NO_GREETING);
+		return 0;
+	}
+	strbuf_add(&s->hello, data, n);
+	r = strbuf_error(&s->hello);
+	if (r < 0)
+		return error_fold(r);
+	if (!end)
+		return 0;
+	r = read_hello(s->hello.data, s->hello.len, &has_after, &after);
+	if (r < 0)
+		return error_fold(r);
+	if (r) {
+		subscriber_end(s, WHY_NO_GREETING);
+		return 0;
+	}
+	if (has_after) {
+		r = s->callbacks->on_after(s->callbacks->userdata, s, after);
+		if (r < 0)
+			return error_fold(r);
+	}
+	r = subscriber_go_live(s);
+	return r < 0 ? error_fold(r) : 0;
+}
+
+bool subscriber_has_left(const struct subscriber *s)
+{
+	struct pollfd p = { .fd = s->fd };
+
+	return poll(&p, 1, 0) > 0 && (p.revents & (POLLHUP | POLLERR));
+}
+
+static int subscriber_read(struct subscriber *s)
+{
+	char buf[READ_SIZE];
+	ssize_t n;
+	int r;
+
+	n = recv(s->fd, buf, sizeof(buf), MSG_DONTWAIT);
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return 0;
+	if (n < 0 || (n == 0 && subscriber_has_left(s))) {
+		subscriber_end(s, NULL);
+		return 0;
+	}
+	if (n == 0) {
+		s->deaf = true;
+		if (s->hello.len > 0)
+			r = subscriber_greet(s, "\n", 1);
+		else
+			r = subscriber_watch(s, s->live && s->n_lines > 0);
+		return r < 0 ? error_fold(r) : 0;
+	}
+	/* Behind its first line nothing is expected, and nothing minded. */
+	if (s->live)
+		return 0;
+	r = subscriber_greet(s, buf, (size_t)n);
+	return r < 0 ? error_fold(r) : 0;
+}
+
+static void on_subscriber_io(void *userdata, unsigned int events)
+{
+	struct subscriber *s = userdata;
+	int r = 0;
+
+	if (events & LOOP_READ)
+		r = subscriber_read(s);
+	/* It may have ended just now. */
+	if (r == 0 && (events & LOOP_WRITE) && s->fd >= 0 && s->live)
+		r = subscriber_flush(s);
+	if (r < 0)
+		loop_fail(s->loop, error_fold(r));
+}
+
+/* --- life --- */
+
+int subscriber_new(struct subscriber **ret, struct loop *l, int fd,
+		   const struct subscriber_callbacks *callbacks)
+{
+	struct subscriber *s = calloc(1, sizeof(*s));
+	int r;
+
+	if (!s) {
+		(void)close_fd(fd);
+		return error_origin(-ENOMEM);
+	}
+	list_init(&s->link);
+	s->loop = l;
+	s->callbacks = callbacks;
+	s->fd = fd;
+	r = loop_io_new(&s->io, l, fd, LOOP_READ, on_subscriber_io, s);
+	if (r == 0)
+		r = loop_timer_new(&s->timer, l, on_greeting_end, s);
+	if (r < 0) {
+		(void)subscriber_free(s);
+		return error_fold(r);
+	}
+	loop_timer_arm(s->timer, SUBSCRIBER_GREETING);
+	*ret = s;
+	return 0;
+}
+
+struct subscriber *subscriber_free(struct subscriber *s)
+{
+	if (!s)
+		return NULL;
+	list_del(&s->link);
+	s->io = loop_io_free(s->io);
+	s->timer = loop_timer_free(s->timer);
+	s->fd = close_fd(s->fd);
+	strbuf_done(&s->hello);
+	ring_done(s);
+	loop_reap(s->loop, &s->grave, free, s);
+	return NULL;
+}

@@ -1,0 +1,35 @@
+#pragma once
+
+/*
+ * A listening Unix socket in the file system, made so that nobody may connect before its owner, group
+ * and permissions are what they shall be, and taken away only while it is still the same one.
+ */
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "base/macro.h"
+#include "model/config.h"
+
+struct unix_listener {
+	int fd; /* -1: not open; CLOEXEC, non-blocking */
+	char *path;
+	dev_t dev; /* of the file that was made */
+	ino_t ino;
+};
+
+#define UNIX_LISTENER_INIT \
+	{                  \
+		.fd = -1   \
+	}
+
+/*
+ * Listens on conf->path with conf->permissions and conf->group. The file of a socket on which nobody
+ * answers is replaced; one that is answered, or no socket, is not touched. Positive: it cannot be;
+ * *ret_message, which the caller frees, says why and what to do. @l is as before then. -ENOMEM.
+ */
+int unix_listener_open(struct unix_listener *l, const struct unix_conf *conf,
+		       char **ret_message) _must_check_;
+
+/* Closes it, and removes the file if it is still the one that was made. Harmless if not open. */
+void unix_listener_close(struct unix_listener *l);

@@ -1,0 +1,925 @@
+#include "unit.h"
+
+#include "fake_malloc.h"
+#include "fake_sink.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <syslog.h>
+#include <unistd.h>
+
+#include "base/limits.h"
+#include "base/strbuf.h"
+#include "sink/sink_registry.h"
+#include "sink/unix_listener.h"
+
+struct fixture {
+	struct fake_sink fake;
+	char directory[64];
+	char path[80];
+};
+
+static int setup(void **state)
+{
+	struct fixture *t = calloc(1, sizeof(*t));
+
+	assert_non_null(t);
+	fake_sink_init(&t->fake, &sink_unix_ops);
+	(void)snprintf(t->directory, sizeof(t->directory), "/tmp/schemarelay-unix-XXXXXX");
+	assert_non_null(mkdtemp(t->directory));
+	(void)snprintf(t->path, sizeof(t->path), "%s/s", t->directory);
+	t->fake.conf.unix_.path = t->path;
+	t->fake.conf.unix_.permissions = 0660;
+	*state = t;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct fixture *t = *state;
+
+	fake_sink_done(&t->fake);
+	(void)unlink(t->path);
+	assert_int_equal(rmdir(t->directory), 0);
+	free(t);
+	return 0;
+}
+
+static void open_sink(struct fixture *t)
+{
+	char *message = NULL;
+
+	if (fake_sink_open(&t->fake, &message) != 0)
+		fail_msg("%s", message);
+	assert_null(message);
+}
+
+static void check_refused(struct fixture *t, const char *needle)
+{
+	char *message = NULL;
+
+	assert_int_equal(fake_sink_open(&t->fake, &message), 1);
+	assert_non_null(message);
+	if (!strstr(message, needle))
+		fail_msg("no \"%s\" in: %s", needle, message);
+	free(message);
+}
+
+/* --- a client --- */
+
+struct client {
+	struct fake_sink *fake;
+	int fd;
+	struct loop_io *io;
+	struct strbuf in;
+	bool ended;
+};
+
+static void on_client(void *userdata, _unused_ unsigned int events)
+{
+	struct client *c = userdata;
+	char buf[65536];
+	ssize_t n = recv(c->fd, buf, sizeof(buf), MSG_DONTWAIT);
+
+	if (n > 0) {
+		strbuf_add(&c->in, buf, (size_t)n);
+	} else if (n == 0 || errno != EAGAIN) {
+		c->ended = true;
+		assert_int_equal(loop_io_set(c->io, 0), 0);
+	}
+}
+
+static int client_connect(const char *path)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	assert_true(fd >= 0);
+	(void)snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
+	assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+	return fd;
+}
+
+static void client_listen(struct client *c)
+{
+	if (!c->io)
+		assert_int_equal(loop_io_new(&c->io, c->fake->loop, c->fd, LOOP_READ, on_client, c),
+				 0);
+}
+
+static void client_say(struct client *c, const char *s)
+{
+	assert_int_equal(send(c->fd, s, strlen(s), MSG_NOSIGNAL), (ssize_t)strlen(s));
+}
+
+/* @hello: NULL: it says nothing. */
+static void client_init(struct client *c, struct fixture *t, const char *hello)
+{
+	*c = (struct client){ .fake = &t->fake, .fd = client_connect(t->path) };
+	if (hello)
+		client_say(c, hello);
+	fake_sink_settle(c->fake);
+}
+
+static void client_done(struct client *c)
+{
+	c->io = loop_io_free(c->io);
+	(void)close(c->fd);
+	strbuf_done(&c->in);
+}
+
+static bool has_line(void *userdata)
+{
+	const struct client *c = userdata;
+
+	return c->ended || (c->in.data && memchr(c->in.data, '\n', c->in.len));
+}
+
+/* The next line without its line feed, which the caller frees; NULL: the sink has closed. */
+static char *client_read(struct client *c)
+{
+	char *line;
+	size_t n;
+
+	client_listen(c);
+	fake_sink_wait(c->fake, has_line, c);
+	if (c->in.len == 0)
+		return NULL;
+	n = strcspn(c->in.data, "\n");
+	line = strndup(c->in.data, n);
+	strbuf_consume(&c->in, n + 1);
+	return line;
+}
+
+static void expect(struct client *c, const char *expected)
+{
+	char *line = client_read(c);
+
+	if (expected)
+		assert_string_equal(line, expected);
+	else
+		assert_null(line);
+	free(line);
+}
+
+/* The line is a resync for that database, with that sequence. */
+static void expect_resync(struct client *c, const char *database, uint64_t sequence)
+{
+	char *line = client_read(c), needle[128];
+
+	assert_non_null(strstr(line, "\"type\":\"schemarelay.resync\""));
+	assert_non_null(strstr(line, "\"reason\": \"deliveries_dropped\""));
+	(void)snprintf(needle, sizeof(needle), "\"database\": \"%s\"", database);
+	assert_non_null(strstr(line, needle));
+	(void)snprintf(needle, sizeof(needle), "\"sequence\":\"%020llu\"",
+		       (unsigned long long)sequence);
+	assert_non_null(strstr(line, needle));
+	free(line);
+}
+
+static void expect_nothing(struct client *c)
+{
+	client_listen(c);
+	fake_sink_settle(c->fake);
+	assert_int_equal(c->in.len, 0);
+	assert_false(c->ended);
+}
+
+static void submit(struct fixture *t, const char *database, const char *identity)
+{
+	fake_sink_submit(&t->fake, fake_change(database, "CREATE TABLE", identity));
+}
+
+/* What a line of submit() must be. */
+static char *cloudevent_of(uint64_t sequence, const char *database, const char *identity)
+{
+	struct change *c = fake_change(database, "CREATE TABLE", identity);
+	const struct bytes *bytes;
+	char *copy;
+
+	c->sequence = sequence;
+	assert_int_equal(change_encoding(&bytes, c, ENCODING_CLOUDEVENT), 0);
+	copy = strdup(bytes->data);
+	change_unref(c);
+	return copy;
+}
+
+static void expect_change(struct client *c, uint64_t sequence, const char *database,
+			  const char *identity)
+{
+	char *expected = cloudevent_of(sequence, database, identity);
+
+	expect(c, expected);
+	free(expected);
+}
+
+#define FIRST ((uint64_t)1762519000000001)
+
+/* --- the file --- */
+
+static void test_file(void **state)
+{
+	struct fixture *t = *state;
+	struct stat st;
+
+	t->fake.conf.unix_.permissions = 0624;
+	t->fake.conf.unix_.group = (char *)"12345";
+	if (geteuid() != 0)
+		t->fake.conf.unix_.group = NULL;
+	open_sink(t);
+	assert_int_equal(lstat(t->path, &st), 0);
+	assert_true(S_ISSOCK(st.st_mode));
+	assert_int_equal(st.st_mode & 07777, 0624);
+	if (geteuid() == 0)
+		assert_int_equal(st.st_gid, 12345);
+	fake_sink_close(&t->fake);
+	assert_int_equal(lstat(t->path, &st), -1);
+	assert_int_equal(errno, ENOENT);
+}
+
+static void test_group_by_name(void **state)
+{
+	struct fixture *t = *state;
+	struct group *g = getgrgid(getegid());
+	struct stat st;
+
+	assert_non_null(g);
+	t->fake.conf.unix_.group = g->gr_name;
+	open_sink(t);
+	assert_int_equal(lstat(t->path, &st), 0);
+	assert_int_equal(st.st_gid, getegid());
+	fake_sink_close(&t->fake);
+	t->fake.conf.unix_.group = (char *)"no-such-group";
+	check_refused(t, "there is no group \"no-such-group\"");
+	t->fake.conf.unix_.group = (char *)"4294967294x";
+	check_refused(t, "there is no group");
+}
+
+static void test_stale_file_is_replaced(void **state)
+{
+	struct fixture *t = *state;
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	struct client c;
+	int fd;
+
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	(void)snprintf(address.sun_path, sizeof(address.sun_path), "%s", t->path);
+	assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+	(void)close(fd);
+	open_sink(t);
+	client_init(&c, t, "{}\n");
+	submit(t, "orders", "a");
+	expect_change(&c, FIRST, "orders", "a");
+	client_done(&c);
+}
+
+static void test_another_listener_is_left_alone(void **state)
+{
+	struct fixture *t = *state;
+	struct fake_sink second;
+	char *message = NULL;
+	struct stat before, after;
+
+	open_sink(t);
+	assert_int_equal(lstat(t->path, &before), 0);
+	fake_sink_init(&second, &sink_unix_ops);
+	second.conf = t->fake.conf;
+	assert_int_equal(fake_sink_open(&second, &message), 1);
+	assert_non_null(strstr(message, "another program listens on"));
+	free(message);
+	fake_sink_done(&second);
+	assert_int_equal(lstat(t->path, &after), 0);
+	assert_int_equal(before.st_ino, after.st_ino);
+}
+
+static void test_a_datagram_socket_is_left_alone(void **state)
+{
+	struct fixture *t = *state;
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	(void)snprintf(address.sun_path, sizeof(address.sun_path), "%s", t->path);
+	assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+	check_refused(t, "another program listens on");
+	(void)close(fd);
+}
+
+static void test_what_is_no_socket_is_left_alone(void **state)
+{
+	struct fixture *t = *state;
+	struct stat st;
+	int fd = open(t->path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+
+	assert_true(fd >= 0);
+	(void)close(fd);
+	check_refused(t, "exists and is no socket");
+	assert_int_equal(lstat(t->path, &st), 0);
+	assert_true(S_ISREG(st.st_mode));
+	assert_int_equal(unlink(t->path), 0);
+	/* Nor is a link followed, wherever it points. */
+	assert_int_equal(symlink("/nowhere", t->path), 0);
+	check_refused(t, "exists and is no socket");
+}
+
+static void test_no_directory(void **state)
+{
+	struct fixture *t = *state;
+	char path[256];
+
+	(void)snprintf(path, sizeof(path), "%s/missing/s", t->directory);
+	t->fake.conf.unix_.path = path;
+	check_refused(t, "/missing of the socket is missing: make it");
+	memset(path, 'x', 200);
+	path[200] = '\0';
+	check_refused(t, "the path of a socket has 1 to 107 bytes, this one 200");
+	(void)snprintf(path, sizeof(path), "/proc/s");
+	check_refused(t, "/proc");
+}
+
+static void test_what_the_daemon_may_not(void **state)
+{
+	struct fixture *t = *state;
+
+	if (geteuid() != 0)
+		skip();
+	/* "nobody"; the effective one only, so that it can be taken back. */
+	assert_int_equal(seteuid(65534), 0);
+	check_refused(t, "no socket can be made in /tmp/");
+	assert_int_equal(seteuid(0), 0);
+	assert_int_equal(chmod(t->directory, 0777), 0);
+	assert_int_equal(seteuid(65534), 0);
+	t->fake.conf.unix_.group = (char *)"12345";
+	check_refused(t, "make the daemon's user a member of it");
+	assert_int_equal(seteuid(0), 0);
+	assert_int_equal(access(t->path, F_OK), -1);
+}
+
+static void test_only_listen_is_in_this_build(void **state)
+{
+	struct fixture *t = *state;
+
+	t->fake.conf.unix_.mode = UNIX_CONNECT;
+	check_refused(t, "this build");
+	t->fake.conf.unix_.mode = UNIX_LISTEN;
+	t->fake.conf.unix_.socket = UNIX_DATAGRAM;
+	check_refused(t, "this build");
+}
+
+static void test_a_file_of_another_is_not_removed(void **state)
+{
+	struct fixture *t = *state;
+	struct unix_listener other = UNIX_LISTENER_INIT;
+	char *message = NULL;
+	struct stat st;
+
+	open_sink(t);
+	assert_int_equal(unlink(t->path), 0);
+	assert_int_equal(unix_listener_open(&other, &t->fake.conf.unix_, &message), 0);
+	fake_sink_close(&t->fake);
+	assert_int_equal(lstat(t->path, &st), 0);
+	unix_listener_close(&other);
+	assert_int_equal(lstat(t->path, &st), -1);
+	unix_listener_close(&other);
+}
+
+/* --- lines --- */
+
+static void test_everybody_gets_each_line(void **state)
+{
+	struct fixture *t = *state;
+	struct client a, b, late;
+
+	open_sink(t);
+	submit(t, "orders", "nobody is there");
+	assert_int_equal(t->fake.n_done, 1);
+	client_init(&a, t, "{}\n");
+	client_init(&b, t, "{\"who\": \"b\"}\n");
+	submit(t, "orders", "public.t");
+	submit(t, "crm", "\"a\nb\"");
+	assert_int_equal(t->fake.n_done, 3);
+	client_init(&late, t, "{}\n");
+	submit(t, "crm", "c");
+	expect_change(&a, FIRST + 1, "orders", "public.t");
+	expect_change(&b, FIRST + 1, "orders", "public.t");
+	expect_change(&a, FIRST + 2, "crm", "\"a\nb\"");
+	expect_change(&b, FIRST + 2, "crm", "\"a\nb\"");
+	expect_change(&a, FIRST + 3, "crm", "c");
+	expect_change(&b, FIRST + 3, "crm", "c");
+	expect_change(&late, FIRST + 3, "crm", "c");
+	expect_nothing(&a);
+	expect_nothing(&late);
+	/* One leaves; the others stay. */
+	client_done(&a);
+	fake_sink_settle(&t->fake);
+	submit(t, "crm", "d");
+	expect_change(&b, FIRST + 4, "crm", "d");
+	assert_int_equal(t->fake.n_notices, 0);
+	fake_sink_close(&t->fake);
+	expect(&b, NULL);
+	client_done(&b);
+	client_done(&late);
+}
+
+static void test_raw_is_a_line_of_json(void **state)
+{
+	static const char id[] = "0190b1c2-0000-4000-8000-00000000000a";
+	struct fixture *t = *state;
+	struct change *c = NULL;
+	struct client a;
+
+	t->fake.conf.unix_.format = UNIX_RAW;
+	open_sink(t);
+	client_init(&a, t, "{}\n");
+	assert_int_equal(change_new_notification(&c, "orders", "x", false, id, "{\"a\":\n1}", 8, 1),
+			 0);
+	fake_sink_submit(&t->fake, c);
+	assert_int_equal(
+		change_new_notification(&c, "orders", "x", false, id, "b\n{\"a\": 2}", 10, 1), 0);
+	fake_sink_submit(&t->fake, c);
+	expect(&a, "{\"a\": 1}");
+	expect(&a, "\"b\\n{\\\"a\\\": 2}\"");
+	client_done(&a);
+}
+
+static bool timer_is_over(void *userdata)
+{
+	return clock_monotonic() >= *(usec_t *)userdata;
+}
+
+static void test_who_says_nothing_waits_a_moment(void **state)
+{
+	struct fixture *t = *state;
+	usec_t begin = clock_monotonic(), end = begin + 200 * USEC_PER_MSEC;
+	struct client a, partial;
+
+	open_sink(t);
+	client_init(&a, t, NULL);
+	client_init(&partial, t, "{\"after\": \"12");
+	submit(t, "orders", "a");
+	fake_sink_wait(&t->fake, timer_is_over, &end);
+	expect_nothing(&a);
+	expect_change(&a, FIRST, "orders", "a");
+	expect_change(&partial, FIRST, "orders", "a");
+	assert_true(clock_monotonic() - begin >= 240 * USEC_PER_MSEC);
+	/* What it says later is nobody's business. */
+	client_say(&partial, "3\"}\nwhatever\n");
+	fake_sink_settle(&t->fake);
+	submit(t, "orders", "b");
+	expect_change(&partial, FIRST + 1, "orders", "b");
+	client_done(&a);
+	client_done(&partial);
+}
+
+/* --- resuming --- */
+
+static void test_nothing_was_missed(void **state)
+{
+	struct fixture *t = *state;
+	struct client a, b;
+	char hello[64];
+
+	open_sink(t);
+	/* Before the first change nothing can be told. */
+	client_init(&a, t, "{\"after\": \"17\"}\n");
+	expect_nothing(&a);
+	submit(t, "orders", "a");
+	expect_change(&a, FIRST, "orders", "a");
+	(void)snprintf(hello, sizeof(hello), "{\"after\":\"%020llu\"}\n",
+		       (unsigned long long)FIRST);
+	client_init(&b, t, hello);
+	expect_nothing(&b);
+	submit(t, "orders", "b");
+	expect_change(&b, FIRST + 1, "orders", "b");
+	client_done(&a);
+	client_done(&b);
+}
+
+static void test_something_was_missed(void **state)
+{
+	struct fixture *t = *state;
+	struct client a, b;
+
+	open_sink(t);
+	submit(t, "orders", "a");
+	submit(t, "crm", "b");
+	submit(t, "orders", "c");
+	client_init(&a, t, NULL);
+	submit(t, "shop", "d");
+	client_say(&a, "{\"after\": \"1762519000000002\"}\n");
+	/* Of all databases of which something was sent, in their order, then what came meanwhile. */
+	expect_resync(&a, "crm", FIRST + 1);
+	expect_resync(&a, "orders", FIRST + 1);
+	expect_resync(&a, "shop", FIRST + 2);
+	expect_change(&a, FIRST + 3, "shop", "d");
+	expect_nothing(&a);
+	client_init(&b, t, "{\"after\": \"0\"}\n");
+	expect_resync(&b, "crm", 1);
+	expect_resync(&b, "orders", 1);
+	expect_resync(&b, "shop", FIRST + 3);
+	expect_nothing(&b);
+	client_done(&a);
+	client_done(&b);
+}
+
+/* More databases than the ring and the list begin with; given in any order. */
+static void test_many_databases(void **state)
+{
+	struct fixture *t = *state;
+	struct client a;
+	char name[16];
+
+	open_sink(t);
+	for (unsigned int i = 0; i < 100; i++) {
+		(void)snprintf(name, sizeof(name), "d%02u", i * 37 % 100);
+		submit(t, name, "x");
+		submit(t, name, "y");
+	}
+	client_init(&a, t, NULL);
+	for (unsigned int i = 0; i < 20; i++)
+		submit(t, "d50", "z");
+	client_say(&a, "{\"after\": \"7\"}\n");
+	for (unsigned int i = 0; i < 100; i++) {
+		(void)snprintf(name, sizeof(name), "d%02u", i);
+		expect_resync(&a, name, i < 99 ? 7 : FIRST + 199);
+	}
+	for (unsigned int i = 0; i < 20; i++)
+		expect_change(&a, FIRST + 200 + i, "d50", "z");
+	client_done(&a);
+}
+
+static void test_greetings(void **state)
+{
+	static const struct {
+		const char *hello;
+		bool good;
+	} cases[] = {
+		{ "{}\n", true },
+		{ " {\"after\": \"1762519000000001\", \"x\": [1]}\r\n", true },
+		{ "{\"after\": \"18446744073709551615\"}\nmore", true },
+		{ "\n", false },
+		{ "[]\n", false },
+		{ "GET / HTTP/1.1\r\n\r\n", false },
+		{ "{\"after\": 17}\n", false },
+		{ "{\"after\": null}\n", false },
+		{ "{\"after\": \"\"}\n", false },
+		{ "{\"after\": \"-1\"}\n", false },
+		{ "{\"after\": \"0x11\"}\n", false },
+		{ "{\"after\": \"18446744073709551616\"}\n", false },
+		{ "{\"after\": \"000000000000000000001\"}\n", false },
+		{ "{\"after\": \"1\\u00002\"}\n", false },
+		{ "{\"after\": \"\xff\"}\n", false },
+	};
+	struct fixture *t = *state;
+	unsigned int n_bad = 0;
+	struct client last;
+	usec_t end;
+
+	open_sink(t);
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct client a;
+		char *line;
+
+		client_init(&a, t, cases[i].hello);
+		submit(t, "orders", "a");
+		line = client_read(&a);
+		assert_int_equal(line != NULL, cases[i].good);
+		free(line);
+		client_done(&a);
+		n_bad += !cases[i].good;
+	}
+	/* They are told of once a second at most. */
+	assert_in_range(t->fake.n_notices, 1, 3);
+	assert_true(n_bad > 3);
+	assert_int_equal(t->fake.notice_level, LOG_WARNING);
+	assert_non_null(strstr(t->fake.notice, "a subscriber was dropped: its first line"));
+	end = clock_monotonic() + USEC_PER_SEC;
+	fake_sink_wait(&t->fake, timer_is_over, &end);
+	client_init(&last, t, "[]\n");
+	client_done(&last);
+	assert_non_null(strstr(t->fake.notice, " more were not shown)"));
+}
+
+static void test_greeting_is_limited(void **state)
+{
+	struct fixture *t = *state;
+	struct client a, b;
+	char hello[LIMIT_SUBSCRIBER_HELLO + 2];
+
+	open_sink(t);
+	memset(hello, ' ', sizeof(hello));
+	memcpy(hello, "{}", 2);
+	hello[LIMIT_SUBSCRIBER_HELLO + 1] = '\0';
+	client_init(&a, t, hello);
+	expect(&a, NULL);
+	client_done(&a);
+	hello[LIMIT_SUBSCRIBER_HELLO] = '\n';
+	client_init(&a, t, hello);
+	client_init(&b, t, "{");
+	client_say(&b, "\"after\": \"1\"");
+	fake_sink_settle(&t->fake);
+	client_say(&b, "}\n");
+	fake_sink_settle(&t->fake);
+	submit(t, "orders", "a");
+	expect_change(&a, FIRST, "orders", "a");
+	expect_change(&b, FIRST, "orders", "a");
+	client_done(&a);
+	client_done(&b);
+}
+
+static void test_who_sends_no_more_still_reads(void **state)
+{
+	struct fixture *t = *state;
+	struct client a, b, silent;
+
+	open_sink(t);
+	submit(t, "orders", "a");
+	client_init(&a, t, "{}\n");
+	client_init(&b, t, "{\"after\": \"1\"}");
+	client_init(&silent, t, NULL);
+	assert_int_equal(shutdown(a.fd, SHUT_WR), 0);
+	assert_int_equal(shutdown(b.fd, SHUT_WR), 0);
+	assert_int_equal(shutdown(silent.fd, SHUT_WR), 0);
+	fake_sink_settle(&t->fake);
+	expect_resync(&b, "orders", FIRST);
+	submit(t, "orders", "b");
+	expect_change(&a, FIRST + 1, "orders", "b");
+	expect_change(&b, FIRST + 1, "orders", "b");
+	expect_change(&silent, FIRST + 1, "orders", "b");
+	client_done(&a);
+	client_done(&b);
+	client_done(&silent);
+	submit(t, "orders", "c");
+	submit(t, "orders", "d");
+	assert_int_equal(t->fake.n_notices, 0);
+}
+
+/* --- limits --- */
+
+/* An identity of about half a mebibyte that is different for each @i. */
+static char *big_identity(unsigned int i)
+{
+	size_t n = 512 * 1024;
+	char *s = malloc(n + 1);
+
+	assert_non_null(s);
+	for (size_t k = 0; k < n; k++)
+		s[k] = (char)('a' + (k * 7 + i + k / 1000) % 26);
+	s[n] = '\0';
+	return s;
+}
+
+static void submit_big(struct fixture *t, unsigned int i)
+{
+	char *identity = big_identity(i);
+
+	submit(t, "orders", identity);
+	free(identity);
+}
+
+static void expect_big(struct client *c, unsigned int i)
+{
+	char *identity = big_identity(i);
+
+	expect_change(c, FIRST + i, "orders", identity);
+	free(identity);
+}
+
+static void test_a_slow_reader_gets_all_bytes(void **state)
+{
+	struct fixture *t = *state;
+	struct client a;
+
+	open_sink(t);
+	client_init(&a, t, "{}\n");
+	for (unsigned int i = 0; i < 14; i++)
+		submit_big(t, i);
+	for (unsigned int i = 0; i < 14; i++)
+		expect_big(&a, i);
+	/* And once more, from the middle of the ring. */
+	for (unsigned int i = 14; i < 28; i++)
+		submit_big(t, i);
+	for (unsigned int i = 14; i < 28; i++)
+		expect_big(&a, i);
+	assert_int_equal(t->fake.n_notices, 0);
+	client_done(&a);
+}
+
+static bool has_ended(void *userdata)
+{
+	return ((const struct client *)userdata)->ended;
+}
+
+static void test_who_does_not_read_is_dropped(void **state)
+{
+	struct fixture *t = *state;
+	struct client lazy, good;
+
+	open_sink(t);
+	client_init(&lazy, t, "{}\n");
+	client_init(&good, t, "{}\n");
+	for (unsigned int i = 0; i < 20; i++) {
+		submit_big(t, i);
+		expect_big(&good, i);
+	}
+	assert_int_equal(t->fake.n_done, 20);
+	assert_int_equal(t->fake.n_notices, 1);
+	assert_string_equal(t->fake.notice, "a subscriber was dropped: it does not read");
+	client_listen(&lazy);
+	fake_sink_wait(&t->fake, has_ended, &lazy);
+	assert_true(lazy.in.len < LIMIT_SUBSCRIBER_BYTES);
+	expect_nothing(&good);
+	client_done(&lazy);
+	client_done(&good);
+}
+
+static void test_so_many_subscribers(void **state)
+{
+	struct fixture *t = *state;
+	int fds[LIMIT_SUBSCRIBERS];
+	struct client a;
+
+	open_sink(t);
+	for (unsigned int i = 0; i < LIMIT_SUBSCRIBERS; i++) {
+		fds[i] = client_connect(t->path);
+		fake_sink_settle(&t->fake);
+	}
+	client_init(&a, t, "{}\n");
+	expect(&a, NULL);
+	client_done(&a);
+	assert_string_equal(t->fake.notice, "a subscriber was refused: 256 are connected");
+	/* One that only shut down its sending side, and then left without a word, gives way. */
+	assert_int_equal(shutdown(fds[7], SHUT_WR), 0);
+	fake_sink_settle(&t->fake);
+	client_init(&a, t, "{}\n");
+	expect(&a, NULL);
+	client_done(&a);
+	(void)close(fds[7]);
+	client_init(&a, t, "{}\n");
+	submit(t, "orders", "a");
+	expect_change(&a, FIRST, "orders", "a");
+	client_done(&a);
+	for (unsigned int i = 0; i < LIMIT_SUBSCRIBERS; i++)
+		if (i != 7)
+			(void)close(fds[i]);
+	fake_sink_settle(&t->fake);
+}
+
+/* The connection is still there. */
+static bool subscriber_waits(int fd)
+{
+	struct pollfd p = { .fd = fd };
+
+	return poll(&p, 1, 0) == 0;
+}
+
+static void test_no_file_descriptor_is_left(void **state)
+{
+	struct fixture *t = *state;
+	struct rlimit old, none;
+	struct client a;
+	unsigned int n_turns = 0;
+	usec_t end;
+
+	open_sink(t);
+	a = (struct client){ .fake = &t->fake, .fd = client_connect(t->path) };
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
+	none = old;
+	none.rlim_cur = (rlim_t)a.fd + 1;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	end = clock_monotonic() + 100 * USEC_PER_MSEC;
+	while (clock_monotonic() < end) {
+		/* Turns that wait: it may not be woken again and again. */
+		struct pollfd nothing = { .fd = -1 };
+
+		(void)poll(&nothing, 1, 10);
+		assert_int_equal(loop_turn(t->fake.loop, false), 0);
+		n_turns++;
+	}
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
+	assert_true(n_turns > 1);
+	assert_int_equal(t->fake.n_notices, 1);
+	assert_int_equal(t->fake.notice_level, LOG_ERR);
+	assert_non_null(strstr(t->fake.notice, "no subscriber can be accepted for now: "));
+	/* Under valgrind, which plays the limit, the connection is lost. */
+	if (!subscriber_waits(a.fd)) {
+		client_done(&a);
+		skip();
+	}
+	client_say(&a, "{\"after\": \"1\"}\n");
+	submit(t, "orders", "a");
+	expect_resync(&a, "orders", FIRST);
+	client_done(&a);
+}
+
+/* --- our own failures --- */
+
+enum { N_DELIVERIES = 20 };
+
+static int turn(struct fixture *t)
+{
+	int r = 0;
+
+	for (int i = 0; i < 5 && r == 0; i++)
+		r = loop_turn(t->fake.loop, false);
+	return r;
+}
+
+/* Nothing here takes memory but the sink. @fd gets the client. */
+static int play(struct fixture *t, struct delivery *deliveries[N_DELIVERIES], int *fd)
+{
+	const struct sink_ops *ops = t->fake.sink.ops;
+	char *message;
+	int r;
+
+	r = ops->open(&t->fake.sink, &t->fake.conf, &message);
+	for (int i = 0; r == 0 && i < N_DELIVERIES; i++) {
+		t->fake.n_under_way++;
+		r = ops->submit(&t->fake.sink, deliveries[i], 1);
+		if (r == 0)
+			deliveries[i] = NULL;
+		if (r == 0 && i == 0) {
+			*fd = client_connect(t->path);
+			r = turn(t);
+		}
+		if (r == 0 && i == N_DELIVERIES - 2) {
+			(void)send(*fd, "{\"after\": \"1\"}\n", 15, MSG_NOSIGNAL);
+			r = turn(t);
+		}
+	}
+	return r;
+}
+
+static void test_without_memory(_unused_ void **state)
+{
+	bool failed = true;
+	size_t n;
+
+	if (!fake_malloc_works())
+		skip();
+	for (n = 0; failed; n++) {
+		struct delivery *deliveries[N_DELIVERIES];
+		struct fixture *one = NULL;
+		int fd = -1, r;
+
+		assert_int_equal(setup((void **)&one), 0);
+		for (int i = 0; i < N_DELIVERIES; i++) {
+			struct change *c = fake_change(i % 3 ? "a" : "b", "CREATE TABLE", "t");
+
+			c->sequence = FIRST + (uint64_t)i;
+			assert_int_equal(delivery_new(&deliveries[i], NULL, c, 0), 0);
+			(void)change_unref(c);
+		}
+		fake_malloc_fail_at(n);
+		r = play(one, deliveries, &fd);
+		failed = fake_malloc_end();
+		assert_int_equal(r, failed ? -ENOMEM : 0);
+		for (int i = 0; i < N_DELIVERIES; i++)
+			(void)delivery_free(deliveries[i]);
+		if (fd >= 0)
+			(void)close(fd);
+		assert_int_equal(teardown((void **)&one), 0);
+	}
+	assert_true(n > 20);
+}
+
+int main(void)
+{
+#define TEST(_fn) cmocka_unit_test_setup_teardown(_fn, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		TEST(test_file),
+		TEST(test_group_by_name),
+		TEST(test_stale_file_is_replaced),
+		TEST(test_another_listener_is_left_alone),
+		TEST(test_a_datagram_socket_is_left_alone),
+		TEST(test_what_is_no_socket_is_left_alone),
+		TEST(test_no_directory),
+		TEST(test_what_the_daemon_may_not),
+		TEST(test_only_listen_is_in_this_build),
+		TEST(test_a_file_of_another_is_not_removed),
+		TEST(test_everybody_gets_each_line),
+		TEST(test_raw_is_a_line_of_json),
+		TEST(test_who_says_nothing_waits_a_moment),
+		TEST(test_nothing_was_missed),
+		TEST(test_something_was_missed),
+		TEST(test_many_databases),
+		TEST(test_greetings),
+		TEST(test_greeting_is_limited),
+		TEST(test_who_sends_no_more_still_reads),
+		TEST(test_a_slow_reader_gets_all_bytes),
+		TEST(test_who_does_not_read_is_dropped),
+		TEST(test_so_many_subscribers),
+		TEST(test_no_file_descriptor_is_left),
+		TEST(test_without_memory),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
