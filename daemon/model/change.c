@@ -438,7 +438,10 @@ int change_new_resync(struct change **ret, const char *database, enum resync_rea
 	d.payload = b.data;
 	d.n_payload = b.len;
 	r = change_make(ret, &d);
-	return r < 0 ? error_fold(r) : 0;
+	if (r < 0)
+		return error_fold(r);
+	(*ret)->reason = reason;
+	return 0;
 }
 
 int change_encoding(const struct bytes **ret, struct change *c, enum encoding e)

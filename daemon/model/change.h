@@ -78,6 +78,7 @@ struct change {
 	bool incomplete; /* the objects could not be had: match them with "*" only */
 	bool truncated;  /* more objects than listed */
 	bool replayed;
+	enum resync_reason reason; /* of a CHANGE_RESYNC */
 
 	/* From the journal's payload, each NULL where it is null or absent. */
 	char *server_database; /* the database's name on its server */

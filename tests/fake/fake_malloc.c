@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 
 #if defined(__has_feature)
 #	if __has_feature(address_sanitizer)
@@ -94,6 +95,18 @@ void *realloc(void *p, size_t n)
 	if (!next)
 		*(void **)&next = dlsym(RTLD_NEXT, "realloc");
 	return next(p, n);
+}
+
+/* In libc it would call malloc from there. */
+char *strdup(const char *s)
+{
+	static char *(*next)(const char *);
+
+	if (must_fail(__builtin_return_address(0)))
+		return NULL;
+	if (!next)
+		*(void **)&next = dlsym(RTLD_NEXT, "strdup");
+	return next(s);
 }
 
 #endif

@@ -210,7 +210,7 @@ static void test_binary_without_memory(_unused_ void **state)
 
 	if (!fake_malloc_works()) {
 		change_unref(c);
-		skip();
+		return;
 	}
 	for (n = 0; fake_malloc_fail_at(n), n_calls = 100,
 	    r = cloudevent_binary_headers(c, refuse, &n_calls), fake_malloc_end();
