@@ -1,0 +1,497 @@
+#include "unit.h"
+
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fake_sink_done.h"
+#include "http_world.h"
+#include "sink/signature.h"
+#include "sink/sink_webhook.h"
+
+#define SECRET  "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+#define SECRET2 "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+#define ID      "0190b1c2-0000-4000-8000-00000000000"
+#define PAYLOAD                                                                             \
+	"{\"type\": \"ddl_command_end\", \"tag\": \"CREATE TABLE\", "                       \
+	"\"timestamp\": \"2025-11-07T12:34:56.789Z\", \"database\": \"app\", \"objects\": " \
+	"[{\"type\": \"table\", \"schema\": \"public\", \"identity\": \"public.t\", "       \
+	"\"command\": \"CREATE TABLE\", \"temporary\": false}]}"
+
+/* A world and a sink whose URL is the world's server; one client for all of a test's answers. */
+struct bench {
+	struct http_world world;
+	struct fake_sink_done sink;
+	char url[128];
+};
+
+static void start(struct bench *b)
+{
+	http_world_start(&b->world, NULL);
+	fake_sink_done_init(&b->sink, &sink_webhook_ops, b->world.loop);
+	(void)snprintf(b->url, sizeof(b->url), "http://receiver.test:%u/hook",
+		       b->world.server.port);
+	b->sink.env.http = b->world.http;
+	b->sink.env.resolver = b->world.resolver;
+	b->sink.conf.type = SINK_WEBHOOK;
+	b->sink.conf.webhook.url = b->url;
+	b->sink.conf.webhook.timeout = 5 * USEC_PER_SEC;
+	b->sink.conf.webhook.batch_max = 1;
+}
+
+static void open_sink(struct bench *b)
+{
+	char *message = NULL;
+
+	assert_int_equal(fake_sink_done_open(&b->sink, &message), 0);
+	assert_null(message);
+}
+
+static void stop(struct bench *b)
+{
+	fake_sink_done_end(&b->sink);
+	http_world_stop(&b->world);
+}
+
+static struct change *make_change(unsigned int i)
+{
+	char id[] = ID "0";
+	struct change *c;
+
+	id[sizeof(id) - 2] = (char)('0' + i % 10);
+	assert_int_equal(
+		change_new_journal(&c, "shop", id, PAYLOAD, strlen(PAYLOAD), 1762519000123456), 0);
+	assert_false(c->incomplete);
+	c->sequence = 1762519000000000 + i;
+	return c;
+}
+
+static void deliver(struct bench *b, struct change *c)
+{
+	unsigned int n = b->sink.n_done;
+
+	fake_sink_done_submit(&b->sink, c);
+	assert_int_equal(b->sink.n_done, n);
+	http_world_wait(&b->world, &b->sink.n_done, n + 1);
+}
+
+/* The value of the newest request's header of that name. */
+static const char *header(const struct bench *b, const char *name, char *buf, size_t size)
+{
+	char start_of_line[64];
+	const char *p;
+
+	(void)snprintf(start_of_line, sizeof(start_of_line), "\r\n%s: ", name);
+	p = strstr(b->world.server.request.data, start_of_line);
+	if (!p || p > b->world.server.body)
+		return NULL;
+	p += strlen(start_of_line);
+	(void)snprintf(buf, size, "%.*s", (int)strcspn(p, "\r"), p);
+	return buf;
+}
+
+static void expect_header(const struct bench *b, const char *name, const char *value)
+{
+	char buf[1024];
+	const char *got = header(b, name, buf, sizeof(buf));
+
+	if (!value) {
+		assert_null(got);
+		return;
+	}
+	if (!got)
+		fail_msg("no header %s", name);
+	assert_string_equal(got, value);
+}
+
+static void expect_body(const struct bench *b, struct change *c, enum encoding e)
+{
+	const struct bytes *bytes;
+
+	assert_int_equal(change_encoding(&bytes, c, e), 0);
+	assert_int_equal(strlen(b->world.server.body), bytes->len);
+	assert_string_equal(b->world.server.body, bytes->data);
+}
+
+/* --- what is sent --- */
+
+static void test_structured(_unused_ void **state)
+{
+	struct bench b;
+	struct change *c = change_ref(make_change(1));
+	char buf[64];
+	uint64_t now;
+
+	start(&b);
+	open_sink(&b);
+	deliver(&b, c);
+	assert_int_equal(b.sink.verdict, VERDICT_OK);
+	assert_int_equal(b.sink.info.status, 204);
+	assert_null(b.sink.info.detail);
+	assert_null(b.sink.info.answer);
+	assert_ptr_equal(b.sink.change, c);
+	expect_header(&b, "content-type", "application/cloudevents+json; charset=utf-8");
+	expect_header(&b, "webhook-id", ID "1");
+	expect_header(&b, "webhook-signature", NULL);
+	expect_header(&b, "authorization", NULL);
+	assert_non_null(header(&b, "webhook-timestamp", buf, sizeof(buf)));
+	now = clock_realtime() / USEC_PER_SEC;
+	assert_in_range(strtoull(buf, NULL, 10), now - 10, now);
+	expect_body(&b, c, ENCODING_CLOUDEVENT);
+	(void)change_unref(c);
+	stop(&b);
+}
+
+static void test_binary(_unused_ void **state)
+{
+	struct bench b;
+	struct change *c = change_ref(make_change(2));
+
+	start(&b);
+	b.sink.conf.webhook.format = WEBHOOK_CLOUDEVENTS_BINARY;
+	open_sink(&b);
+	deliver(&b, c);
+	assert_int_equal(b.sink.verdict, VERDICT_OK);
+	expect_header(&b, "content-type", "application/json");
+	expect_header(&b, "ce-specversion", "1.0");
+	expect_header(&b, "ce-id", ID "2");
+	expect_header(&b, "ce-source", "/databases/shop");
+	expect_header(&b, "ce-subject", "public.t");
+	expect_header(&b, "ce-sequence", "00001762519000000002");
+	expect_header(&b, "webhook-id", ID "2");
+	expect_body(&b, c, ENCODING_CLOUDEVENT_BINARY);
+	assert_string_equal(b.world.server.body, PAYLOAD);
+	(void)change_unref(c);
+	stop(&b);
+}
+
+static void test_raw(_unused_ void **state)
+{
+	struct bench b;
+	struct change *c;
+
+	start(&b);
+	b.sink.conf.webhook.format = WEBHOOK_RAW;
+	open_sink(&b);
+	deliver(&b, make_change(3));
+	expect_header(&b, "content-type", "application/json");
+	expect_header(&b, "ce-id", NULL);
+	assert_string_equal(b.world.server.body, PAYLOAD);
+	assert_int_equal(change_new_notification(&c, "shop", "cache", false, ID "4", "flush now", 9,
+						 1762519000123456),
+			 0);
+	c->sequence = 5;
+	deliver(&b, c);
+	expect_header(&b, "content-type", "text/plain; charset=utf-8");
+	assert_string_equal(b.world.server.body, "flush now");
+	stop(&b);
+}
+
+static void test_batch(_unused_ void **state)
+{
+	_cleanup_(strbuf_done)
+	struct strbuf expected = STRBUF_INIT;
+	struct bench b;
+	struct delivery *d, *first = NULL;
+	const struct bytes *one;
+
+	start(&b);
+	open_sink(&b);
+	strbuf_add_char(&expected, '[');
+	for (unsigned int i = 1; i <= 4; i++) {
+		d = fake_sink_done_owe(&b.sink, make_change(i));
+		if (i == 1)
+			first = d;
+		assert_int_equal(change_encoding(&one, d->change, ENCODING_CLOUDEVENT), 0);
+		if (i <= 3)
+			strbuf_addf(&expected, "%s%s", i == 1 ? "" : ",", one->data);
+	}
+	strbuf_add_char(&expected, ']');
+	assert_int_equal(sink_webhook_ops.submit(&b.sink.sink, first, 3), 0);
+	http_world_wait(&b.world, &b.sink.n_done, 1);
+	assert_int_equal(b.sink.verdict, VERDICT_OK);
+	expect_header(&b, "content-type", "application/cloudevents-batch+json; charset=utf-8");
+	expect_header(&b, "webhook-id", ID "1-3");
+	assert_string_equal(b.world.server.body, expected.data);
+	stop(&b);
+}
+
+/* What stands in the headers signs what was received. */
+static void test_signed(_unused_ void **state)
+{
+	static char secrets[2][64] = { SECRET, SECRET2 };
+	struct secret items[] = {
+		{ .path = "a", .bytes = secrets[0], .n_bytes = strlen(SECRET) },
+		{ .path = "b", .bytes = secrets[1], .n_bytes = strlen(SECRET2) },
+	};
+
+	for (size_t n = 1; n <= 2; n++) {
+		_cleanup_(signature_keys_freep)
+		struct signature_keys *k = NULL;
+		_cleanup_(strbuf_done)
+		struct strbuf expected = STRBUF_INIT;
+		struct bench b;
+		char id[64], timestamp[64];
+
+		start(&b);
+		b.sink.conf.webhook.secrets = (struct secretlist){ .items = items, .n = n };
+		open_sink(&b);
+		assert_int_equal(signature_keys_new(&k), 0);
+		for (size_t i = 0; i < n; i++)
+			assert_int_equal(signature_keys_add(k, items[i].bytes, items[i].n_bytes),
+					 0);
+		for (unsigned int i = 0; i < 2; i++) {
+			deliver(&b, make_change(i));
+			assert_non_null(header(&b, "webhook-id", id, sizeof(id)));
+			assert_non_null(
+				header(&b, "webhook-timestamp", timestamp, sizeof(timestamp)));
+			strbuf_reset(&expected);
+			assert_int_equal(signature_add(&expected, k, id, timestamp,
+						       b.world.server.body,
+						       strlen(b.world.server.body)),
+					 0);
+			expect_header(&b, "webhook-signature", expected.data);
+		}
+		stop(&b);
+	}
+}
+
+static void test_credentials_and_headers(_unused_ void **state)
+{
+	struct bench b;
+	struct {
+		char *name;
+		char *value;
+	} items[] = { { "X-One", "1" }, { "X-Two", "a b" } };
+
+	start(&b);
+	b.sink.conf.webhook.bearer_token =
+		(struct secret){ .path = "t", .bytes = "token", .n_bytes = 5 };
+	b.sink.conf.webhook.headers.items = (void *)items;
+	b.sink.conf.webhook.headers.n = 2;
+	open_sink(&b);
+	deliver(&b, make_change(1));
+	expect_header(&b, "authorization", "Bearer token");
+	expect_header(&b, "X-One", "1");
+	expect_header(&b, "X-Two", "a b");
+	stop(&b);
+
+	start(&b);
+	b.sink.conf.webhook.basic_auth =
+		(struct secret){ .path = "u", .bytes = "Aladdin:open sesame", .n_bytes = 19 };
+	open_sink(&b);
+	deliver(&b, make_change(1));
+	expect_header(&b, "authorization", "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==");
+	stop(&b);
+}
+
+/* --- verdicts --- */
+
+/* DESIGN.md, section 6; the table is written out, so that it is not the code again. */
+static void test_verdict_table(_unused_ void **state)
+{
+	static const int rejected[] = { 400, 406, 413, 414, 415, 422, 431 };
+
+	for (int status = 0; status < 700; status++) {
+		enum verdict expected = VERDICT_RETRY;
+
+		for (size_t i = 0; i < ARRAY_SIZE(rejected); i++) {
+			if (status == rejected[i])
+				expected = VERDICT_REJECT;
+		}
+		if (status == 410)
+			expected = VERDICT_GONE;
+		if (status / 100 == 2)
+			expected = VERDICT_OK;
+		assert_int_equal(webhook_verdict(status), expected);
+	}
+}
+
+static void test_verdicts(_unused_ void **state)
+{
+	static const struct {
+		struct http_server_answer answer;
+		enum verdict verdict;
+		struct verdict_info info;
+	} cases[] = {
+		{ { "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", THEN_KEEP, NULL },
+		  VERDICT_OK,
+		  { 200, 0, NULL, "ok", 2 } },
+		{ { "HTTP/1.1 503 No\r\nRetry-After: 9\r\nContent-Length: 4\r\n\r\nbusy", THEN_KEEP,
+		    NULL },
+		  VERDICT_RETRY,
+		  { 503, 9 * USEC_PER_SEC, "HTTP 503", "busy", 4 } },
+		{ { "HTTP/1.1 429 No\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n", THEN_KEEP,
+		    NULL },
+		  VERDICT_RETRY,
+		  { 429, USEC_PER_SEC, "HTTP 429", NULL, 0 } },
+		{ { "HTTP/1.1 307 No\r\nLocation: /\r\nContent-Length: 0\r\n\r\n", THEN_KEEP,
+		    NULL },
+		  VERDICT_RETRY,
+		  { 307, 0, "HTTP 307", NULL, 0 } },
+		{ { "HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n", THEN_KEEP, NULL },
+		  VERDICT_RETRY,
+		  { 404, 0, "HTTP 404", NULL, 0 } },
+		{ { "HTTP/1.1 422 No\r\nContent-Length: 3\r\n\r\nbad", THEN_KEEP, NULL },
+		  VERDICT_REJECT,
+		  { 422, 0, "HTTP 422", "bad", 3 } },
+		{ { "HTTP/1.1 410 Gone\r\nContent-Length: 0\r\n\r\n", THEN_KEEP, NULL },
+		  VERDICT_GONE,
+		  { 410, 0, "HTTP 410", NULL, 0 } },
+		{ { "", THEN_CLOSE, NULL },
+		  VERDICT_RETRY,
+		  { 0, 0, "connection closed before an answer", NULL, 0 } },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct bench b;
+
+		start(&b);
+		http_server_script(&b.world.server, &cases[i].answer, 1);
+		open_sink(&b);
+		deliver(&b, make_change(1));
+		assert_int_equal(b.world.server.n_requests, 1);
+		assert_int_equal(b.sink.verdict, cases[i].verdict);
+		assert_int_equal(b.sink.info.status, cases[i].info.status);
+		assert_int_equal(b.sink.info.retry_after, cases[i].info.retry_after);
+		assert_string_equal(b.sink.detail,
+				    cases[i].info.detail ? cases[i].info.detail : "");
+		assert_int_equal(b.sink.info.n_answer, cases[i].info.n_answer);
+		assert_string_equal(b.sink.answer,
+				    cases[i].info.answer ? cases[i].info.answer : "");
+		assert_int_equal(b.sink.info.answer != NULL, cases[i].info.answer != NULL);
+		stop(&b);
+	}
+}
+
+static void test_nobody_there(_unused_ void **state)
+{
+	struct bench b;
+
+	start(&b);
+	b.sink.conf.webhook.url = "http://none.test/";
+	open_sink(&b);
+	deliver(&b, make_change(1));
+	assert_int_equal(b.sink.verdict, VERDICT_RETRY);
+	assert_int_equal(b.sink.info.status, 0);
+	assert_memory_equal(b.sink.detail, "name look-up: ", 14);
+	stop(&b);
+}
+
+/* --- life --- */
+
+static void test_many_at_once(_unused_ void **state)
+{
+	struct bench b;
+
+	start(&b);
+	open_sink(&b);
+	for (unsigned int round = 1; round <= 3; round++) {
+		for (unsigned int i = 0; i < 20; i++)
+			fake_sink_done_submit(&b.sink, make_change(i));
+		http_world_wait(&b.world, &b.sink.n_done, 20 * round);
+		assert_int_equal(b.world.server.n_accepted, 20);
+	}
+	stop(&b);
+}
+
+static void test_close_at_every_turn(_unused_ void **state)
+{
+	bool done = false;
+
+	for (unsigned int turns = 0; !done; turns++) {
+		struct change *c = change_ref(make_change(1));
+		struct bench b;
+
+		start(&b);
+		open_sink(&b);
+		fake_sink_done_submit(&b.sink, c);
+		for (unsigned int i = 0; i < turns && b.sink.n_done == 0; i++)
+			assert_int_equal(loop_turn(b.world.loop, true), 0);
+		done = b.sink.n_done == 1;
+		sink_webhook_ops.close(&b.sink.sink);
+		assert_null(b.sink.sink.impl);
+		/* It is owed again; nothing else holds it. */
+		assert_int_equal(c->n_ref, done ? 1 : 2);
+		http_world_turn(&b.world, 3);
+		assert_int_equal(b.sink.n_done, done);
+		assert_true(turns < 30 && (!done || turns > 3));
+		(void)change_unref(c);
+		stop(&b);
+	}
+}
+
+static void expect_complaint(struct bench *b, const char *part)
+{
+	char *message = NULL;
+
+	assert_true(fake_sink_done_open(&b->sink, &message) > 0);
+	assert_non_null(message);
+	if (!strstr(message, part))
+		fail_msg("\"%s\" does not say \"%s\"", message, part);
+	assert_null(strstr(message, "topsecret"));
+	free(message);
+}
+
+static void test_cannot_work(_unused_ void **state)
+{
+	struct secret secret = { .path = "/etc/a", .bytes = "topsecret", .n_bytes = 9 };
+	struct {
+		char *name;
+		char *value;
+	} items[] = { { "X-One", "topsecret\n" } };
+	struct bench b;
+
+	start(&b);
+	b.sink.conf.webhook.secrets = (struct secretlist){ .items = &secret, .n = 1 };
+	expect_complaint(&b, "/etc/a: the secret does not begin with \"whsec_\"");
+	secret.bytes = "whsec_dG9wc2VjcmV0";
+	secret.n_bytes = strlen(secret.bytes);
+	expect_complaint(&b, "/etc/a: the secret does not hold 24 to 64 bytes");
+	b.sink.conf.webhook.secrets.n = 0;
+	b.sink.conf.webhook.ca_file = "/nonexistent/ca.pem";
+	expect_complaint(&b, "/nonexistent/ca.pem: No such file");
+	b.sink.conf.webhook.ca_file = NULL;
+	b.sink.conf.webhook.client_certificate_file = "/nonexistent/client.pem";
+	expect_complaint(&b, "needs its key");
+	b.sink.conf.webhook.client_certificate_file = NULL;
+	b.sink.conf.webhook.url = "nonsense://x";
+	expect_complaint(&b, "URL");
+	b.sink.conf.webhook.url = b.url;
+	b.sink.conf.webhook.headers.items = (void *)items;
+	b.sink.conf.webhook.headers.n = 1;
+	expect_complaint(&b, "headers: X-One cannot be sent");
+	b.sink.conf.webhook.headers.n = 0;
+	b.sink.conf.webhook.bearer_token =
+		(struct secret){ .path = "/etc/t", .bytes = "topsecret\r\n", .n_bytes = 11 };
+	expect_complaint(&b, "/etc/t: cannot be sent");
+	b.sink.conf.webhook.bearer_token.path = NULL;
+	open_sink(&b);
+	deliver(&b, make_change(1));
+	assert_int_equal(b.sink.verdict, VERDICT_OK);
+	stop(&b);
+}
+
+int main(void)
+{
+	const struct sigaction ignore = { .sa_handler = SIG_IGN };
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_structured),
+		cmocka_unit_test(test_binary),
+		cmocka_unit_test(test_raw),
+		cmocka_unit_test(test_batch),
+		cmocka_unit_test(test_signed),
+		cmocka_unit_test(test_credentials_and_headers),
+		cmocka_unit_test(test_verdict_table),
+		cmocka_unit_test(test_verdicts),
+		cmocka_unit_test(test_nobody_there),
+		cmocka_unit_test(test_many_at_once),
+		cmocka_unit_test(test_close_at_every_turn),
+		cmocka_unit_test(test_cannot_work),
+	};
+
+	(void)sigaction(SIGPIPE, &ignore, NULL);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
