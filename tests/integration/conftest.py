@@ -7,6 +7,9 @@ import pytest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
+# So that a failed assertion in there tells its values, too.
+pytest.register_assert_rewrite("harness")
+
 from harness import postgres  # noqa: E402
 from harness.database import Database  # noqa: E402
 

@@ -181,11 +181,11 @@ def test_a_forged_notify_changes_nothing(pg, flow):
         s.sql("SELECT pg_notify('schema_changed', %s)".replace("%s", "'" + payload + "'"), user="mallory")
     with pytest.raises(Exception, match="permission denied"):
         s.sql("INSERT INTO schema_notifications.journal DEFAULT VALUES", user="mallory")
-    s.table("real")
+    s.table("genuine")
     wait_all({"one": s}, readers)
     for i in range(200):
         s.sql(f"SELECT pg_notify('schema_changed', '{forged} {i}')", user="mallory")
-    s.table("real_too")
+    s.table("genuine_too")
     wait_all({"one": s}, readers)
     for reader in readers:
         assert len(reader.received()) == 2

@@ -52,8 +52,10 @@ def closing():
 
 
 @pytest.fixture
-def relay(request):
-    """Makes daemons: relay(databases=..., sinks=...). Those that still run when the test has passed must stop with status 0."""
+def relay(request, closing):
+    """Makes daemons: relay(databases=..., sinks=...). Those that still run when the test has passed must stop with status 0;
+    they do so before what they speak to is closed."""
+    assert closing
     made = []
 
     def make(**config):

@@ -2,6 +2,7 @@
 
 import http.server
 import json
+import socket
 import ssl
 import threading
 import time
@@ -9,6 +10,8 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from harness.wait import wait_until
+
+GONE_AWAY = -1
 
 
 @dataclass
@@ -29,7 +32,7 @@ class Request:
     headers: object  # an email.message.Message: case does not matter
     body: bytes
     client: tuple
-    status: int = 0  # what it was answered
+    status: int = 0  # what it was answered; GONE_AWAY: the peer had closed the connection
 
     def json(self):
         return json.loads(self.body)
@@ -48,20 +51,38 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         answer = hook.choose(request)
         if answer.hold:
             answer.hold.wait(60)
-        request.status = answer.status
+        request.status = GONE_AWAY if self._peer_has_gone() else answer.status
+        # Before the answer leaves: what the peer sends next comes behind it.
+        hook.keep(request)
+        if request.status == GONE_AWAY:
+            self.close_connection = True
+            return
         try:
-            self.send_response(answer.status)
-            for name, value in answer.headers.items():
-                self.send_header(name, value)
-            if answer.status != 204:
-                self.send_header("Content-Length", str(len(answer.body)))
-            self.end_headers()
-            if answer.status != 204:
-                self.wfile.write(answer.body)
-            self.wfile.flush()
+            self._send(answer)
         except OSError:
             self.close_connection = True
-        hook.keep(request)
+
+    def _send(self, answer):
+        self.send_response(answer.status)
+        for name, value in answer.headers.items():
+            self.send_header(name, value)
+        if answer.status != 204:
+            self.send_header("Content-Length", str(len(answer.body)))
+        self.end_headers()
+        if answer.status != 204:
+            self.wfile.write(answer.body)
+        self.wfile.flush()
+
+    def _peer_has_gone(self):
+        """Whether nobody waits for the answer any more."""
+        try:
+            if isinstance(self.connection, ssl.SSLSocket):
+                return False
+            return not self.connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
 
     def log_message(self, *_):
         pass
@@ -75,7 +96,7 @@ class _Server(http.server.ThreadingHTTPServer):
 
 class Webhook:
     """Listens on 127.0.0.1. `answers` holds what the next requests get, one each: a status, an Answer, or a function of the
-    request that gives either; then `default`. `on_request` is called with each request that was answered."""
+    request that gives either; then `default`. `on_request` is called with each request."""
 
     def __init__(self, certificate=None, default=204, on_request=None):
         self.on_request = on_request
