@@ -26,7 +26,7 @@ BEGIN
 	FOR object IN
 		SELECT oid::regprocedure FROM pg_proc
 			WHERE pronamespace = 'schema_notifications'::regnamespace
-			AND proname IN 
+			AND proname IN
 				('object_text', 'on_ddl_command_end', 'on_sql_drop', 'payload', 'plain_identity', 'prune', 'record',
 				'skip_row')
 	LOOP

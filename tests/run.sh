@@ -37,7 +37,7 @@ llvm_tool() {
 }
 
 all_c() {
-	find daemon tests/unit tests/fake tests/fuzz -name '*.[ch]' 2>/dev/null | sort
+	find daemon tests -name node_modules -prune -o -name '*.[ch]' -print | sort
 }
 
 all_shell() {
@@ -75,7 +75,7 @@ tidy() {
 }
 
 tidy_all() {
-	find daemon tests/unit tests/fake -name '*.c' | sort | xargs -n 4 -P "$(nproc)" "$CLANG_TIDY" -quiet -p "$1"
+	all_c | grep '\.c$' | xargs -n 4 -P "$(nproc)" "$CLANG_TIDY" -quiet -p "$1"
 }
 
 build_clang() (
@@ -114,7 +114,7 @@ unit() {
 	fi
 }
 
-# integration TITLE BUILD PYTEST'S ARGUMENTS...: one line a test file, as each ends (harness/progress.py writes it to fd 3).
+# integration TITLE BUILD PYTEST'S ARGUMENTS...: one line a test file, as each ends (progress.py writes it to fd 3).
 integration() {
 	title "$1"
 	LOG=$(log_of "$1")
@@ -124,7 +124,7 @@ integration() {
 	rm -f "$counts"
 	echo
 	SCHEMARELAY_BINARY=$PWD/$dir/daemon/schemarelay PYTHONPATH=tests/integration PROGRESS_COUNTS=$counts \
-		$PYTHON -m pytest -p harness.progress "$@" 3>&1 >"$LOG" 2>&1 </dev/null
+		$PYTHON -m pytest -p progress "$@" 3>&1 >"$LOG" 2>&1 </dev/null
 	status=$?
 	# shellcheck disable=SC2046 # three numbers
 	set -- $(cat "$counts" 2>/dev/null)
@@ -172,7 +172,7 @@ must 'build: clang' build_clang && {
 must 'build: address and undefined-behaviour sanitizers' build build-asan -Db_sanitize=address,undefined &&
 	unit 'unit tests: address and undefined behaviour' build-asan
 must 'build: thread sanitizer' build build-tsan -Db_sanitize=thread &&
-	unit 'unit tests: threads' build-tsan resolver
+	unit 'unit tests: threads' build-tsan
 unit 'unit tests: valgrind' build-gcc --timeout-multiplier 10 \
 	--wrap 'valgrind -q --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite,possible'
 
