@@ -27,6 +27,29 @@ struct bench {
 	char url[128];
 };
 
+/* The configuration owns its strings; nobody writes to these. */
+static char *text(const char *s)
+{
+	return (char *)s;
+}
+
+static struct secret secret(const char *path, const char *bytes)
+{
+	return (struct secret){ .path = text(path),
+				.bytes = text(bytes),
+				.n_bytes = bytes ? strlen(bytes) : 0 };
+}
+
+static void set_header(struct bench *b, const char *name, const char *value)
+{
+	struct headerlist *h = &b->sink.conf.webhook.headers;
+
+	h->items = reallocarray(h->items, h->n + 1, sizeof(h->items[0]));
+	assert_non_null(h->items);
+	h->items[h->n].name = text(name);
+	h->items[h->n++].value = text(value);
+}
+
 static void start(struct bench *b)
 {
 	http_world_start(&b->world, NULL);
@@ -52,6 +75,7 @@ static void open_sink(struct bench *b)
 static void stop(struct bench *b)
 {
 	fake_sink_done_end(&b->sink);
+	free(b->sink.conf.webhook.headers.items);
 	http_world_stop(&b->world);
 }
 
@@ -221,11 +245,7 @@ static void test_batch(_unused_ void **state)
 /* What stands in the headers signs what was received. */
 static void test_signed(_unused_ void **state)
 {
-	static char secrets[2][64] = { SECRET, SECRET2 };
-	struct secret items[] = {
-		{ .path = "a", .bytes = secrets[0], .n_bytes = strlen(SECRET) },
-		{ .path = "b", .bytes = secrets[1], .n_bytes = strlen(SECRET2) },
-	};
+	struct secret items[] = { secret("a", SECRET), secret("b", SECRET2) };
 
 	for (size_t n = 1; n <= 2; n++) {
 		_cleanup_(signature_keys_freep)
@@ -261,16 +281,11 @@ static void test_signed(_unused_ void **state)
 static void test_credentials_and_headers(_unused_ void **state)
 {
 	struct bench b;
-	struct {
-		char *name;
-		char *value;
-	} items[] = { { "X-One", "1" }, { "X-Two", "a b" } };
 
 	start(&b);
-	b.sink.conf.webhook.bearer_token =
-		(struct secret){ .path = "t", .bytes = "token", .n_bytes = 5 };
-	b.sink.conf.webhook.headers.items = (void *)items;
-	b.sink.conf.webhook.headers.n = 2;
+	b.sink.conf.webhook.bearer_token = secret("t", "token");
+	set_header(&b, "X-One", "1");
+	set_header(&b, "X-Two", "a b");
 	open_sink(&b);
 	deliver(&b, make_change(1));
 	expect_header(&b, "authorization", "Bearer token");
@@ -279,8 +294,7 @@ static void test_credentials_and_headers(_unused_ void **state)
 	stop(&b);
 
 	start(&b);
-	b.sink.conf.webhook.basic_auth =
-		(struct secret){ .path = "u", .bytes = "Aladdin:open sesame", .n_bytes = 19 };
+	b.sink.conf.webhook.basic_auth = secret("u", "Aladdin:open sesame");
 	open_sink(&b);
 	deliver(&b, make_change(1));
 	expect_header(&b, "authorization", "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==");
@@ -371,7 +385,7 @@ static void test_nobody_there(_unused_ void **state)
 	struct bench b;
 
 	start(&b);
-	b.sink.conf.webhook.url = "http://none.test/";
+	b.sink.conf.webhook.url = text("http://none.test/");
 	open_sink(&b);
 	deliver(&b, make_change(1));
 	assert_int_equal(b.sink.verdict, VERDICT_RETRY);
@@ -437,37 +451,31 @@ static void expect_complaint(struct bench *b, const char *part)
 
 static void test_cannot_work(_unused_ void **state)
 {
-	struct secret secret = { .path = "/etc/a", .bytes = "topsecret", .n_bytes = 9 };
-	struct {
-		char *name;
-		char *value;
-	} items[] = { { "X-One", "topsecret\n" } };
+	struct secret bad = secret("/etc/a", "topsecret");
 	struct bench b;
+	struct webhook_conf *conf = &b.sink.conf.webhook;
 
 	start(&b);
-	b.sink.conf.webhook.secrets = (struct secretlist){ .items = &secret, .n = 1 };
+	conf->secrets = (struct secretlist){ .items = &bad, .n = 1 };
 	expect_complaint(&b, "/etc/a: the secret does not begin with \"whsec_\"");
-	secret.bytes = "whsec_dG9wc2VjcmV0";
-	secret.n_bytes = strlen(secret.bytes);
+	bad = secret("/etc/a", "whsec_dG9wc2VjcmV0");
 	expect_complaint(&b, "/etc/a: the secret does not hold 24 to 64 bytes");
-	b.sink.conf.webhook.secrets.n = 0;
-	b.sink.conf.webhook.ca_file = "/nonexistent/ca.pem";
+	conf->secrets.n = 0;
+	conf->ca_file = text("/nonexistent/ca.pem");
 	expect_complaint(&b, "/nonexistent/ca.pem: No such file");
-	b.sink.conf.webhook.ca_file = NULL;
-	b.sink.conf.webhook.client_certificate_file = "/nonexistent/client.pem";
+	conf->ca_file = NULL;
+	conf->client_certificate_file = text("/nonexistent/client.pem");
 	expect_complaint(&b, "needs its key");
-	b.sink.conf.webhook.client_certificate_file = NULL;
-	b.sink.conf.webhook.url = "nonsense://x";
+	conf->client_certificate_file = NULL;
+	conf->url = text("nonsense://x");
 	expect_complaint(&b, "URL");
-	b.sink.conf.webhook.url = b.url;
-	b.sink.conf.webhook.headers.items = (void *)items;
-	b.sink.conf.webhook.headers.n = 1;
+	conf->url = b.url;
+	set_header(&b, "X-One", "topsecret\n");
 	expect_complaint(&b, "headers: X-One cannot be sent");
-	b.sink.conf.webhook.headers.n = 0;
-	b.sink.conf.webhook.bearer_token =
-		(struct secret){ .path = "/etc/t", .bytes = "topsecret\r\n", .n_bytes = 11 };
+	conf->headers.n = 0;
+	conf->bearer_token = secret("/etc/t", "topsecret\r\n");
 	expect_complaint(&b, "/etc/t: cannot be sent");
-	b.sink.conf.webhook.bearer_token.path = NULL;
+	conf->bearer_token = secret(NULL, NULL);
 	open_sink(&b);
 	deliver(&b, make_change(1));
 	assert_int_equal(b.sink.verdict, VERDICT_OK);
