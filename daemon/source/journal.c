@@ -144,10 +144,9 @@ bool journal_pruned(const char *cursor, bool has_pruned, uint64_t pruned_xid)
 {
 	uint64_t xmin, xmax;
 
-	/* Where nothing was read, nothing was missed. Between xmin and xmax the highest pruned xid
-	 * tells nothing about the others that were pruned with it: rather one resync too many. */
-	return has_pruned && strcmp(cursor, JOURNAL_SNAPSHOT_NONE) != 0 &&
-	       journal_snapshot_bounds(cursor, &xmin, &xmax) && pruned_xid >= xmin;
+	/* Between xmin and xmax the highest pruned xid tells nothing about the others that were
+	 * pruned with it: rather one resync too many. */
+	return has_pruned && journal_snapshot_bounds(cursor, &xmin, &xmax) && pruned_xid >= xmin;
 }
 
 void journal_identity_init(struct journal_identity *i)

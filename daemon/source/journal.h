@@ -14,10 +14,6 @@
 #include "source/pgconn.h"
 #include "source/source.h"
 
-/* Where nothing was read yet: a snapshot in which nothing is visible. */
-#define JOURNAL_SNAPSHOT_NONE "1:1:"
-#define JOURNAL_UUID_NONE     "00000000-0000-0000-0000-000000000000"
-
 /* sql/<name>.sql */
 extern const char sql_settings[];
 extern const char sql_audit[];

@@ -27,6 +27,9 @@
 #include "base/text.h"
 #include "loop/tls.h"
 
+/* Statements that are kept prepared. */
+#define PREPARED_MAX 4
+
 /* One readable event handles at most so much, so that a server that never stops talking does not
  * hold the loop. */
 #define ROUNDS_MAX 64
@@ -50,10 +53,17 @@ struct pgconn {
 	usec_t timeout;
 	char *password; /* wiped from messages, should one ever hold it */
 	char address[160];
+	/* The batch: commands are its statements, and where one is to be prepared that before it. */
 	unsigned int n_statements;
 	unsigned int statement; /* whose results are read */
-	bool row_mode;          /* asked for, for this statement */
+	unsigned int command;   /* likewise */
+	uint64_t prepares;      /* bit n: command n prepares */
+	bool row_mode;          /* asked for, for this command */
 	unsigned int failed;
+	/* What the session has prepared, under the names "s0", "s1", ... */
+	const char *prepared[PREPARED_MAX];
+	unsigned int n_prepared, n_proven;
+	bool never_prepare;
 	struct pgconn_error error;   /* the batch's, else the connection's */
 	struct pgconn_error goodbye; /* what the server said unasked before it hung up */
 	const struct pgconn_callbacks *callbacks;
@@ -252,10 +262,22 @@ static void drain_notifications(struct pgconn *c)
 		c->callbacks->on_notified(c->userdata);
 }
 
+static bool forgets_statements(const struct pgconn_error *e)
+{
+	/* A pooler gives us another session, or the plan's result would be another one now. */
+	return strcmp(e->sqlstate, "26000") == 0 || strcmp(e->sqlstate, "42P05") == 0 ||
+	       strcmp(e->sqlstate, "0A000") == 0;
+}
+
 static void end_batch(struct pgconn *c)
 {
 	bool ok = c->failed == c->n_statements;
 
+	if (!ok) {
+		/* What was not reached was not prepared. */
+		c->n_prepared = c->n_proven;
+		c->never_prepare = c->never_prepare || forgets_statements(&c->error);
+	}
 	c->state = IDLE;
 	loop_timer_disarm(c->deadline);
 	c->callbacks->on_done(c->userdata, ok ? NULL : &c->error, c->failed);
@@ -295,6 +317,19 @@ static void handle_result(struct pgconn *c, const PGresult *result)
 	}
 }
 
+/* All results of a command were taken. */
+static void end_command(struct pgconn *c)
+{
+	bool prepares = c->command < 64 && c->prepares >> c->command & 1;
+
+	if (!prepares)
+		c->statement++;
+	else if (c->failed == c->n_statements)
+		c->n_proven++;
+	c->command++;
+	c->row_mode = false;
+}
+
 /* Takes what has come. Between two results notifications are asked for. */
 static void drain_results(struct pgconn *c)
 {
@@ -314,8 +349,7 @@ static void drain_results(struct pgconn *c)
 			if (ended)
 				return;
 			ended = true;
-			c->statement++;
-			c->row_mode = false;
+			end_command(c);
 			continue;
 		}
 		ended = false;
@@ -370,9 +404,50 @@ static void on_more(void *userdata)
 	on_socket(userdata, LOOP_READ);
 }
 
+/* The index of a prepared statement, which is prepared here if need be; false: not to be prepared,
+ * or it could not be sent. */
+static bool prepare(struct pgconn *c, unsigned int *ret, unsigned int *n_commands, const char *sql)
+{
+	char name[8];
+	unsigned int i;
+
+	for (i = 0; i < c->n_prepared; i++)
+		if (c->prepared[i] == sql)
+			break;
+	if (i == PREPARED_MAX || *n_commands >= 64)
+		return false;
+	if (i == c->n_prepared) {
+		(void)snprintf(name, sizeof(name), "s%u", i);
+		if (PQsendPrepare(c->pq, name, sql, 0, NULL) != 1)
+			return false;
+		c->prepared[c->n_prepared++] = sql;
+		c->prepares |= UINT64_C(1) << (*n_commands)++;
+	}
+	*ret = i;
+	return true;
+}
+
+static bool send_statement(struct pgconn *c, const struct pgconn_statement *s,
+			   unsigned int *n_commands)
+{
+	unsigned int i;
+	char name[8];
+
+	if (s->prepare && !c->never_prepare && prepare(c, &i, n_commands, s->sql)) {
+		(void)snprintf(name, sizeof(name), "s%u", i);
+		(*n_commands)++;
+		return PQsendQueryPrepared(c->pq, name, (int)s->n_params, s->params, NULL, NULL,
+					   0) == 1;
+	}
+	(*n_commands)++;
+	return PQsendQueryParams(c->pq, s->sql, (int)s->n_params, NULL, s->params, NULL, NULL, 0) ==
+	       1;
+}
+
 int pgconn_run(struct pgconn *c, const struct pgconn_statement *statements, unsigned int n,
 	       usec_t timeout)
 {
+	unsigned int n_commands = 0;
 	bool ok = true;
 
 	if (c->state == FAILED)
@@ -380,10 +455,12 @@ int pgconn_run(struct pgconn *c, const struct pgconn_statement *statements, unsi
 	c->n_statements = n;
 	c->failed = n;
 	c->statement = 0;
+	c->command = 0;
+	c->prepares = 0;
+	c->n_proven = c->n_prepared;
 	c->row_mode = false;
 	for (unsigned int i = 0; ok && i < n; i++)
-		ok = PQsendQueryParams(c->pq, statements[i].sql, (int)statements[i].n_params, NULL,
-				       statements[i].params, NULL, NULL, 0) == 1;
+		ok = send_statement(c, &statements[i], &n_commands);
 	ok = ok && PQpipelineSync(c->pq) == 1;
 	c->state = BUSY;
 	c->timeout = timeout;

@@ -69,6 +69,7 @@ struct pgconn *pgconn_free(struct pgconn *c);
 
 struct pgconn_statement {
 	const char *sql;
+	bool prepare; /* @sql is a constant that will be sent often: keep the server's analysis */
 	unsigned int n_params;
 	const char *params[PGCONN_PARAMS_MAX]; /* text, NULL: SQL's */
 };

@@ -51,7 +51,6 @@ static void reading_begin(struct source *s)
 	s->reading.rung = s->rung;
 	s->rung = false;
 	s->want_read = false;
-	s->reading.last = (struct source_row){ .id = INT64_MIN, .event_id = JOURNAL_UUID_NONE };
 }
 
 void source_read_abort(struct source *s)
@@ -116,7 +115,8 @@ static int reading_end(struct source *s)
 static int run_guarded(struct source *s, enum source_work work,
 		       const struct pgconn_statement *statement)
 {
-	const struct pgconn_statement statements[] = { { .sql = sql_guard }, *statement };
+	const struct pgconn_statement statements[] = { { .sql = sql_guard, .prepare = true },
+						       *statement };
 
 	return error_fold(source_session_run(s, work, statements, ARRAY_SIZE(statements)));
 }
@@ -143,14 +143,19 @@ static int run_page(struct source *s, enum source_work work)
 	const struct source_reading *r = &s->reading;
 	bool ids = work == WORK_PAGE_IDS;
 	char last_id[24], limit[24], page_bytes[24], payload_bytes[24];
-	const struct pgconn_statement statement = {
+	struct pgconn_statement statement = {
 		.sql = ids ? sql_page_ids : sql_page,
+		.prepare = !ids,
 		.n_params = ids ? 5 : 7,
-		.params = { s->from_start ? JOURNAL_SNAPSHOT_NONE : s->cursor.snapshot, r->target,
-			    last_id, r->last.event_id, limit, page_bytes, payload_bytes },
+		.params = { s->from_start ? NULL : s->cursor.snapshot, r->target, NULL, NULL, limit,
+			    page_bytes, payload_bytes },
 	};
 
-	(void)snprintf(last_id, sizeof(last_id), "%" PRId64, r->last.id);
+	if (r->has_newest) {
+		(void)snprintf(last_id, sizeof(last_id), "%" PRId64, r->last.id);
+		statement.params[2] = last_id;
+		statement.params[3] = r->last.event_id;
+	}
 	(void)snprintf(limit, sizeof(limit), "%u", ids ? PAGE_IDS : r->limit);
 	(void)snprintf(page_bytes, sizeof(page_bytes), "%u", PAGE_BYTES);
 	(void)snprintf(payload_bytes, sizeof(payload_bytes), "%u", LIMIT_PAYLOAD_JOURNAL);
@@ -350,7 +355,7 @@ static bool is_one_of(const struct pgconn_error *e, const char *const *codes, si
 /* A row is to blame: what it holds cannot be translated, is damaged, or is too much for the server. */
 static bool cannot_be_sent(const struct pgconn_error *e)
 {
-	static const char *const codes[] = { "22P05", "22021", "22P02", "XX", "54000", "53200" };
+	static const char *const codes[] = { "22P05", "22021", "XX", "54000", "53200" };
 
 	return is_one_of(e, codes, ARRAY_SIZE(codes));
 }

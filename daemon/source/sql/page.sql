@@ -1,6 +1,7 @@
 -- The next rows: those visible in the target snapshot and not in the cursor's, in the order of their ids. $1 the cursor's snapshot,
--- $2 the target, NULL for the present one, $3 and $4 the last row of the page before, $5 rows at most, $6 bytes at most (one row
--- always comes), $7 bytes of a payload at most. One row at least: with id NULL when there is nothing to read.
+-- NULL to begin with the oldest row, $2 the target, NULL for the present one, $3 and $4 the last row of the page before, NULL on
+-- the first page, $5 rows at most, $6 bytes at most (one row always comes), $7 bytes of a payload at most. One row at least: with
+-- id NULL when there is nothing to read. The planner sees the parameters (plan_cache_mode): what is NULL costs nothing.
 SELECT target.snapshot, target.pruned_xid, r.n_candidates, r.id, r.event_id, r.xid, r.payload
 FROM (
 	SELECT coalesce($2::pg_snapshot, pg_current_snapshot()) AS snapshot,
@@ -20,10 +21,10 @@ LEFT JOIN LATERAL (
 			SELECT j.id, j.event_id, j.xid, j.payload, octet_length(j.payload::text)::bigint AS size
 			FROM ONLY schema_notifications.journal j
 			WHERE (j.system_identifier, j.database_oid) = (target.system_identifier, target.database_oid)
-				AND j.xid >= pg_snapshot_xmin($1::pg_snapshot)
-				AND NOT pg_visible_in_snapshot(j.xid, $1::pg_snapshot)
+				AND ($1::pg_snapshot IS NULL
+					OR j.xid >= pg_snapshot_xmin($1::pg_snapshot) AND NOT pg_visible_in_snapshot(j.xid, $1::pg_snapshot))
 				AND pg_visible_in_snapshot(j.xid, target.snapshot)
-				AND j.id >= $3::bigint AND (j.id, j.event_id) > ($3::bigint, $4::uuid)
+				AND ($3::bigint IS NULL OR j.id >= $3::bigint AND (j.id, j.event_id) > ($3::bigint, $4::uuid))
 			ORDER BY j.id, j.event_id
 			LIMIT $5::bigint
 		) c

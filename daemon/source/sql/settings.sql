@@ -10,7 +10,6 @@ FROM (VALUES
 	('default_transaction_deferrable', 'off'),
 	('default_transaction_isolation', 'read committed'),
 	('default_transaction_read_only', 'on'),
-	('extra_float_digits', '1'),
 	('idle_in_transaction_session_timeout', '60s'),
 	('idle_session_timeout', '0'),
 	('jit', 'off'),
