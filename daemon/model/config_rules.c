@@ -374,6 +374,7 @@ static void check_built(const struct rules *r, const struct sink_conf *s)
 		bool used;
 		const char *key, *what;
 	} missing[] = {
+		{ s->type == SINK_SYSLOG, "type", "syslog sinks are" },
 		{ s->type == SINK_JOURNALD, "type", "journald sinks are" },
 		{ s->type == SINK_WEBHOOK && s->webhook.batch_max > 1, "batch.max", "batches are" },
 		{ s->type == SINK_WEBHOOK && s->webhook.debounce > 0, "debounce", "debouncing is" },
