@@ -138,6 +138,9 @@ static const char *nearest_key(const struct option_table *t, unsigned int kinds,
 		name += strlen(prefix);
 		(void)snprintf(word, sizeof(word), "%.*s", (int)strcspn(name, "."), name);
 		distance = text_distance(key, word);
+		/* "state_dir", "cert": the beginning of a word counts as near. */
+		if (strlen(key) >= 3 && strncmp(word, key, strlen(key)) == 0)
+			distance = 1;
 		if (distance < best) {
 			best = distance;
 			(void)snprintf(buf, n, "%s", word);
