@@ -55,6 +55,9 @@ struct lane *lane_free(struct lane *l)
 
 	if (!l)
 		return NULL;
+	if (l->state == LANE_BUSY)
+		l->sink->n_in_flight--;
+	l->sink->n_owed -= l->n_queue;
 	while ((d = list_first(&l->queue, struct delivery, link)))
 		(void)delivery_free(d);
 	(void)tdelete(l, &l->sink->lanes_by_database, compare_lanes);
@@ -125,8 +128,10 @@ int lane_prepend(struct lane *l, struct change *c)
 	if (r < 0)
 		return error_fold(r);
 	list_insert_before(lane_waiting(l), &d->link);
-	/* A batch that was to be tried again has other members now. */
+	/* A batch that was to be tried again has other members now; a refused one's stay alone. */
 	l->n_batch = 0;
+	if (l->n_single > 0)
+		l->n_single++;
 	lane_added(l);
 	return 0;
 }
@@ -138,14 +143,26 @@ struct delivery *lane_oldest_waiting(struct lane *l)
 	return at == &l->queue ? NULL : list_entry(at, struct delivery, link);
 }
 
+/* Whether @d is one of those that are sent one by one. */
+static bool lane_is_single(const struct lane *l, const struct delivery *d)
+{
+	const struct list *at = l->queue.next;
+
+	for (unsigned int i = 0; i < l->n_single; i++, at = at->next) {
+		if (at == &d->link)
+			return true;
+	}
+	return false;
+}
+
 void lane_unlink(struct lane *l, struct delivery *d)
 {
+	if (lane_is_single(l, d))
+		l->n_single--;
 	list_del(&d->link);
 	l->n_queue--;
 	l->sink->n_owed--;
 	l->n_batch = 0;
-	if (l->n_single > 0)
-		l->n_single--;
 	if (l->n_queue > 0)
 		return;
 	if (l->state == LANE_DELAYED)
