@@ -288,6 +288,11 @@ static void on_sink_state(void *userdata, struct sink *s, const struct verdict_i
 	relay_check_quiet(r);
 }
 
+static void on_sink_quiet(void *userdata, _unused_ struct sink *s)
+{
+	relay_check_quiet(userdata);
+}
+
 static void on_sink_notice(void *userdata, struct sink *s, int level, const char *message)
 {
 	log_sink(userdata, s, level, MSG_SINK_NOTICE, "%s", message);
@@ -553,6 +558,7 @@ int relay_new(struct relay **ret, struct loop *l, struct log *log)
 		.on_settled = on_settled,
 		.on_dropped = on_dropped,
 		.on_state = on_sink_state,
+		.on_quiet = on_sink_quiet,
 		.on_notice = on_sink_notice,
 		.userdata = r,
 	};

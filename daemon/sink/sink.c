@@ -38,17 +38,27 @@ static void sink_set_state(struct sink *s, enum sink_state state, const struct v
 
 static void sink_note_error(struct sink *s, const struct verdict_info *info)
 {
+	const char *detail = info->detail ? info->detail : "no reason given";
+	size_t n = text_utf8_truncate(detail, strnlen(detail, sizeof(s->last_error) - 1));
+
 	s->last_status = info->status;
-	(void)snprintf(s->last_error, sizeof(s->last_error), "%s",
-		       info->detail ? info->detail : "no reason given");
+	memcpy(s->last_error, detail, n);
+	s->last_error[n] = '\0';
+}
+
+static void sink_wait(struct sink *s, usec_t wait, const struct verdict_info *info)
+{
+	loop_timer_arm(s->timer, wait);
+	s->until = usec_add(loop_now(s->env->loop), wait);
+	sink_set_state(s, SINK_BACKOFF, info);
 }
 
 static void sink_back_off(struct sink *s, const struct verdict_info *info)
 {
 	usec_t wait = backoff_next(&s->backoff, loop_random(s->env->loop));
 
-	loop_timer_arm(s->timer, MAX(wait, info->retry_after));
-	sink_set_state(s, SINK_BACKOFF, info);
+	sink_note_error(s, info);
+	sink_wait(s, MAX(wait, info->retry_after), info);
 }
 
 /* Positive: it could not be opened; the sink backs off. */
@@ -66,11 +76,12 @@ static int sink_open(struct sink *s)
 	if (s->opened)
 		return 0;
 	info.detail = message;
-	sink_note_error(s, &info);
-	if (s->state == SINK_PAUSED || s->state == SINK_GONE)
+	if (s->state == SINK_PAUSED) {
+		sink_note_error(s, &info);
 		s->callbacks->on_state(s->callbacks->userdata, s, &info);
-	else
+	} else {
 		sink_back_off(s, &info);
+	}
 	return 1;
 }
 
@@ -155,8 +166,8 @@ static void sink_dispatch(void *userdata)
 	struct sink *s = userdata;
 	struct lane *l;
 
-	while ((s->state == SINK_OPEN && s->n_in_flight < s->conf->in_flight) ||
-	       (s->state == SINK_PROBING && !s->probe)) {
+	while (s->n_in_flight < s->conf->in_flight &&
+	       (s->state == SINK_OPEN || (s->state == SINK_PROBING && !s->probe))) {
 		l = list_first(&s->lanes[LANE_READY], struct lane, link);
 		if (!l)
 			return;
@@ -256,12 +267,15 @@ static void sink_reject(struct sink *s, struct delivery *d, unsigned int n,
 	struct lane *l = d->lane;
 	int r;
 
-	sink_note_error(s, info);
+	if (s->state == SINK_OPEN)
+		sink_note_error(s, info);
 	l->n_batch = 0;
 	if (n > 1) {
 		l->n_single = n;
 		return;
 	}
+	/* The next try takes nothing with it. */
+	l->n_single = MAX(l->n_single, 1U);
 	if (++d->rejections >= MAX_REJECTIONS) {
 		sink_settle(s, d, VERDICT_REJECT, info);
 		return;
@@ -271,16 +285,27 @@ static void sink_reject(struct sink *s, struct delivery *d, unsigned int n,
 		loop_fail(s->env->loop, error_fold(r));
 }
 
-static void sink_retry(struct sink *s, struct lane *l, unsigned int n, bool was_probe,
-		       const struct verdict_info *info)
+/* Only the first failure of an open sink and the probe's make it back off. What else was under way
+ * has a say where it asks for more patience, and where the resumed sink has to be probed. */
+static void sink_retry(struct sink *s, bool was_probe, const struct verdict_info *info)
 {
 	s->n_retries++;
-	sink_note_error(s, info);
-	if (l->n_single == 0)
-		l->n_batch = n;
-	sink_expire(s, info);
-	if (s->state == SINK_OPEN || was_probe)
+	if (s->state == SINK_OPEN || was_probe) {
 		sink_back_off(s, info);
+		sink_expire(s, info);
+	} else if (s->state == SINK_PAUSED) {
+		sink_note_error(s, info);
+	} else if (s->state == SINK_BACKOFF &&
+		   usec_add(loop_now(s->env->loop), info->retry_after) > s->until) {
+		sink_note_error(s, info);
+		sink_wait(s, info->retry_after, info);
+	}
+}
+
+/* A batch that is tried again keeps its members. */
+static void lane_keep_batch(struct lane *l, unsigned int n)
+{
+	l->n_batch = l->n_single > 0 ? 0 : n;
 }
 
 void sink_done(struct sink *s, struct delivery *d, enum verdict v, const struct verdict_info *info)
@@ -305,18 +330,23 @@ void sink_done(struct sink *s, struct delivery *d, enum verdict v, const struct 
 		sink_reject(s, d, n, info);
 		break;
 	case VERDICT_RETRY:
-		sink_retry(s, l, n, was_probe, info);
+		lane_keep_batch(l, n);
+		sink_retry(s, was_probe, info);
 		break;
 	case VERDICT_GONE:
+		lane_keep_batch(l, n);
+		if (s->state == SINK_GONE)
+			break;
 		sink_note_error(s, info);
-		if (s->state != SINK_GONE)
-			sink_set_state(s, SINK_GONE, info);
+		sink_set_state(s, SINK_GONE, info);
 		break;
 	}
 	/* It answered, so it is well, even where it refused. */
 	if (was_probe && s->state == SINK_PROBING)
 		sink_set_state(s, SINK_OPEN, info);
 	loop_defer(s->env->loop, &s->dispatch);
+	if (s->callbacks->on_quiet && sink_is_quiet(s))
+		s->callbacks->on_quiet(s->callbacks->userdata, s);
 }
 
 static void sink_complete(void *userdata)
@@ -346,7 +376,8 @@ void sink_retry_later(struct sink *s, struct delivery *d, const char *detail)
 	d->lane->done_detail = strndup(detail, sizeof(s->last_error) - 1);
 	if (!d->lane->done_detail)
 		loop_fail(s->env->loop, error_origin(-ENOMEM));
-	sink_done_later(s, d);
+	else
+		sink_done_later(s, d);
 }
 
 /* --- life -------------------------------------------------------------------------------------- */
@@ -395,10 +426,8 @@ static void sink_close(struct sink *s)
 	s->opened = false;
 	s->impl = NULL;
 	s->probe = NULL;
-	while ((l = list_first(&s->lanes[LANE_BUSY], struct lane, link))) {
-		l->n_batch = l->n_single > 0 ? 0 : l->n_busy;
+	while ((l = list_first(&s->lanes[LANE_BUSY], struct lane, link)))
 		lane_end_submission(l);
-	}
 }
 
 /* With what it owes. */
@@ -434,39 +463,63 @@ struct sink *sink_free(struct sink *s)
 	return NULL;
 }
 
-int sink_reconfigure(struct sink *s, const struct sink_conf *conf)
+/* With the new configuration; closed. A new address deserves a new chance: with a probe first where
+ * the old one was unwell. */
+static int sink_reopen(struct sink *s, bool resume)
 {
-	bool reopen = !sink_conf_equal_transport(s->conf, conf);
-	bool was_paused = s->conf->paused;
+	enum sink_state was = s->state;
+	enum sink_state next = SINK_PROBING;
+	struct lane *l;
 	int k;
 
+	/* Batches were cut for the old transport. */
+	for (int i = 0; i < _LANE_STATE_N; i++)
+		list_for_each_entry(l, &s->lanes[i], link)
+			l->n_batch = 0;
+	backoff_reset(&s->backoff);
+	if (was == SINK_PAUSED && !resume) {
+		k = sink_open(s);
+		return k < 0 ? error_fold(k) : 0;
+	}
+	if (was == SINK_OPEN || (was == SINK_PAUSED && !s->last_error[0]))
+		next = SINK_OPEN;
+	s->state = SINK_PROBING;
+	k = sink_open(s);
+	if (k < 0)
+		return error_fold(k);
+	if (k > 0)
+		return 0;
+	if (next == was)
+		s->state = was;
+	else
+		sink_set_state(s, next, NULL);
+	return 0;
+}
+
+int sink_reconfigure(struct sink *s, const struct sink_conf *conf)
+{
+	const struct sink_conf *old = s->conf;
+	bool reopen = !sink_conf_equal_transport(old, conf);
+	bool pause = conf->paused && !old->paused;
+	bool resume = !conf->paused && old->paused;
+	int r = 0;
+
+	/* Told while it is still open. One that is gone stays so without a new address. */
+	if (s->state == SINK_GONE ? reopen && conf->paused : pause && s->state != SINK_PAUSED)
+		sink_set_state(s, SINK_PAUSED, NULL);
 	if (reopen)
 		sink_close(s);
 	s->conf = conf;
 	s->ops = sink_ops_of(conf->type);
-	if (reopen) {
-		struct lane *l;
-
-		/* Batches were cut for the old transport. */
-		for (int i = 0; i < _LANE_STATE_N; i++)
-			list_for_each_entry(l, &s->lanes[i], link)
-				l->n_batch = 0;
-	}
-	backoff_init(&s->backoff, BACKOFF_DOUBLING, conf->backoff.initial, conf->backoff.max);
-	if (conf->paused && !was_paused)
-		sink_pause(s);
-	if (reopen) {
-		/* A new address deserves a new chance. */
-		if (s->state != SINK_PAUSED)
-			sink_set_state(s, SINK_OPEN, NULL);
-		k = sink_open(s);
-		if (k < 0)
-			return error_fold(k);
-	}
-	if (!conf->paused && was_paused)
+	if (conf->backoff.initial != old->backoff.initial || conf->backoff.max != old->backoff.max)
+		backoff_init(&s->backoff, BACKOFF_DOUBLING, conf->backoff.initial,
+			     conf->backoff.max);
+	if (reopen)
+		r = sink_reopen(s, resume);
+	else if (resume)
 		sink_resume(s);
 	loop_defer(s->env->loop, &s->dispatch);
-	return 0;
+	return error_fold(r);
 }
 
 struct lane *sink_fullest_lane(struct sink *s)
@@ -487,5 +540,5 @@ bool sink_is_quiet(const struct sink *s)
 {
 	if (s->n_in_flight > 0)
 		return false;
-	return s->state != SINK_OPEN || s->n_owed == 0;
+	return (s->state != SINK_OPEN && s->state != SINK_PROBING) || s->n_owed == 0;
 }

@@ -9,7 +9,13 @@
  *	BACKOFF	   nothing is submitted until the timer fires (after a RETRY)
  *	PROBING	   one delivery is under way; OK opens, RETRY backs off for longer
  *	PAUSED	   by configuration or command; what is under way may end
- *	GONE	   the receiver wants no more (410); kept until sink_enable()
+ *	GONE	   the receiver wants no more (410); kept until sink_enable(), or until a reload
+ *		   gives the transport another configuration
+ *
+ * Only a probe's verdict ends PROBING: OK and REJECT open the sink, for it has answered. What was
+ * under way before a change of state may end with any verdict: OK and REJECT concern the delivery
+ * alone, RETRY leaves it owed (and prolongs a BACKOFF where it comes with a longer retry_after), GONE
+ * counts whenever it comes.
  *
  * Invariants: a lane has at most one submission under way; its deliveries are submitted in the
  * order of the queue, and leave it from the front only. submit() never completes inside itself. After
@@ -85,6 +91,8 @@ struct sink_callbacks {
 	void (*on_dropped)(void *userdata, struct sink *s, struct delivery *d);
 	/* The state changed, or the reason of a backoff did. */
 	void (*on_state)(void *userdata, struct sink *s, const struct verdict_info *info);
+	/* An answer left the sink quiet (sink_is_quiet()). May be NULL. */
+	void (*on_quiet)(void *userdata, struct sink *s);
 	/* Something worth a line in the log that is no change of state (a subscriber dropped). */
 	void (*on_notice)(void *userdata, struct sink *s, int level, const char *message);
 	void *userdata;
@@ -101,6 +109,7 @@ struct sink {
 	enum sink_state state;
 	struct backoff backoff;
 	struct loop_timer *timer;  /* end of the backoff */
+	usec_t until;              /* SINK_BACKOFF: when it ends (CLOCK_MONOTONIC) */
 	struct loop_task dispatch; /* submits what is due */
 	struct loop_task complete; /* sink_done_later() */
 	struct list done_later;
@@ -111,7 +120,7 @@ struct sink {
 	bool opened;              /* ops->open() was good */
 	uint64_t n_owed;          /* deliveries in all lanes */
 
-	/* For the status. */
+	/* For the status: why the sink is unwell, gone, or why an open one last refused a delivery. */
 	int last_status;
 	char last_error[256];
 	uint64_t n_delivered, n_retries, n_rejected, n_expired;
@@ -127,7 +136,8 @@ int sink_new(struct sink **ret, const struct sink_conf *conf, const struct sink_
 	     const struct sink_callbacks *callbacks) _must_check_;
 /* What is owed is handed to on_dropped. Takes NULL, returns NULL. */
 struct sink *sink_free(struct sink *s);
-/* Takes the new configuration; reopens the transport if its part changed; lanes stay. */
+/* Takes the new configuration; reopens the transport if its part changed; lanes stay. A sink that was
+ * unwell or gone gets a probe at its new address. Negative: our failure. */
 int sink_reconfigure(struct sink *s, const struct sink_conf *conf) _must_check_;
 
 /* One more change is owed, behind the others of its database. -ENOMEM. */
@@ -140,7 +150,8 @@ void sink_enable(struct sink *s);
 /* The lane that owes most (not counting what is under way), or NULL if nothing waits. */
 struct lane *sink_fullest_lane(struct sink *s);
 
-/* Nothing is under way, and nothing could be sent now. */
+/* Nothing is under way, and nothing will be soon: nothing is owed, or the sink waits for the end of a
+ * backoff or for somebody. */
 bool sink_is_quiet(const struct sink *s);
 
 /* --- for the kinds ------------------------------------------------------------------------------ */
