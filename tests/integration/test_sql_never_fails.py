@@ -183,8 +183,10 @@ def test_other_encodings(pg, encoding):
         assert found == [name, name]
 
 
-@pytest.mark.parametrize("level", ["REPEATABLE READ", "SERIALIZABLE"])
-def test_concurrent_ddl_under_strict_isolation(db, level):
+@pytest.mark.parametrize("level,setting", [
+    ("REPEATABLE READ", "SELECT 1"), ("SERIALIZABLE", "SELECT 1"), ("SERIALIZABLE", "SET enable_tidscan = off"),
+    ("SERIALIZABLE", "SET plan_cache_mode = force_custom_plan")])
+def test_concurrent_ddl_under_strict_isolation(db, level, setting):
     """Nothing that we read or write makes two transactions conflict which otherwise would not."""
     db.sql("CREATE TABLE a (x int, y int); CREATE TABLE b (x int, y int)")
     sessions = []
@@ -193,7 +195,8 @@ def test_concurrent_ddl_under_strict_isolation(db, level):
         connection.set_session(isolation_level=level)
         cursor = connection.cursor()
         # Both transactions have begun, and see the same journal, before either commits.
-        cursor.execute("SELECT 1")
+        cursor.execute(setting)
+        cursor.execute("SELECT 1 FROM pg_class")
         sessions.append((which, connection, cursor))
     db.rows()
     for step in ("CREATE TABLE new_{0} (x int)", "ALTER TABLE {0} DROP COLUMN y", "DROP TABLE {0}",

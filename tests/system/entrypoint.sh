@@ -27,7 +27,9 @@ if [ ! -s "$PGDATA/PG_VERSION" ]; then
 	rm "$password"
 	echo "host all all all ${POSTGRES_HOST_AUTH_METHOD:-scram-sha-256}" >>"$PGDATA/pg_hba.conf"
 	# The server that initializes can be reached by its socket only.
-	as_postgres postgres -D "$PGDATA" -c listen_addresses= -c unix_socket_directories=/var/run/postgresql &
+	# Not by as_postgres: a signal must reach the server, and not a shell around it.
+	setpriv --reuid postgres --regid postgres --clear-groups \
+		postgres -D "$PGDATA" -c listen_addresses= -c unix_socket_directories=/var/run/postgresql &
 	server=$!
 	until psql -X -h /var/run/postgresql -U "$POSTGRES_USER" -d postgres -c "SELECT 1" >/dev/null 2>&1; do
 		kill -0 "$server"

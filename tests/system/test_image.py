@@ -146,8 +146,7 @@ def engine():
         tree = engine.directory + "/tree"
         where = mirror()
         if os.environ.get("SCHEMARELAY_DEBOOTSTRAP_TREE"):
-            shutil.copytree(os.environ["SCHEMARELAY_DEBOOTSTRAP_TREE"], tree, symlinks=True,
-                            ignore=lambda d, names: names if d.endswith("/dev") else [])
+            subprocess.run(["cp", "-a", os.environ["SCHEMARELAY_DEBOOTSTRAP_TREE"], tree], check=True)
         else:
             subprocess.run(["debootstrap", "--variant=minbase", "--include=postgresql", codename(), tree,
                             *([where] if where else [])], check=True, stdout=subprocess.DEVNULL,
