@@ -1,21 +1,16 @@
 #include "app/cli_check.h"
 
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sysexits.h>
 
-#include "base/cleanup.h"
-#include "base/error.h"
-#include "base/strbuf.h"
-#include "base/text.h"
+#include "model/config.h"
 
-/* What stands in the file may hold terminal sequences. */
-static void print_line(FILE *f, const char *prefix, const char *line)
+static void print_lines(const struct strlist *list, const char *prefix)
 {
-	_cleanup_(strbuf_done)
-	struct strbuf b = STRBUF_INIT;
-
-	text_add_escaped(&b, line, strlen(line));
-	(void)fprintf(f, "%s%s\n", prefix, b.data ? b.data : "");
+	for (size_t i = 0; i < list->n; i++)
+		(void)fprintf(stderr, "%s%s\n", prefix, list->items[i]);
 }
 
 static const char *plural(size_t n)
@@ -25,24 +20,29 @@ static const char *plural(size_t n)
 
 int cli_check(const char *path, const struct config_env *env)
 {
+	_cleanup_(config_errors_done)
 	struct config_errors errors = { .list = { .n = 0 } };
 	_cleanup_(config_freep)
 	struct config *config = NULL;
-	int r;
+	int r = config_load(&config, path, env, &errors);
 
-	r = config_load(&config, path, env, &errors);
-	for (size_t i = 0; i < errors.list.n; i++)
-		print_line(stderr, "", errors.list.items[i]);
-	config_errors_done(&errors);
-	if (r > 0)
+	if (r > 0) {
+		print_lines(&errors.list, "");
 		return EX_CONFIG;
+	}
 	if (r < 0) {
-		(void)fprintf(stderr, "schemarelay: %s\n", strerror(-r));
-		error_trace_print(stderr);
+		(void)fprintf(stderr, "schemarelay: cannot go on: %s\n", strerrordesc_np(-r));
 		return EXIT_FAILURE;
 	}
-	for (size_t i = 0; i < config->warnings.n; i++)
-		print_line(stderr, "warning: ", config->warnings.items[i]);
+	print_lines(&config->warnings, "warning: ");
+	if (config->n_databases == 0)
+		(void)fprintf(stderr,
+			      "warning: %s: no database is configured: nothing is "
+			      "listened to\n",
+			      path);
+	if (config->n_sinks == 0)
+		(void)fprintf(stderr, "warning: %s: no sink is configured: nothing is delivered\n",
+			      path);
 	(void)printf("%s: good: %zu database%s, %zu sink%s\n", path, config->n_databases,
 		     plural(config->n_databases), config->n_sinks, plural(config->n_sinks));
 	return EXIT_SUCCESS;

@@ -1,11 +1,11 @@
 #pragma once
 
-/*
- * schemarelay check: is the configuration good? Says so on standard output, or what is wrong with it
- * on standard error, one line an error: file:line:column: path.of.the.key: message.
- */
+/* The sub-command check: is the configuration good? */
 
-#include "model/config.h"
+#include "base/macro.h"
 
-/* The exit status: 0 good (warnings are told), 78 (EX_CONFIG) not, 1 our own failure. */
-int cli_check(const char *path, const struct config_env *env);
+struct config_env;
+
+/* Loads @path and prints to standard error what is wrong or doubtful, to standard output one line if
+ * it is good. Returns the exit status: 0, EX_CONFIG, or EXIT_FAILURE for a failure of our own. */
+int cli_check(const char *path, const struct config_env *env) _must_check_;

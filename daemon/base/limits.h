@@ -10,7 +10,12 @@
 #define LIMIT_CONFIG_BYTES     (4u * 1024u * 1024u) /* of all configuration files together */
 #define LIMIT_CONFIG_DATABASES 20000u
 #define LIMIT_CONFIG_SINKS     256u
-#define LIMIT_CONFIG_INCLUDES  1024u           /* files */
+#define LIMIT_CONFIG_INCLUDES  1024u /* files */
+#define LIMIT_CONFIG_ERRORS    50u   /* that are told; the rest is counted */
+#define LIMIT_DSN              8192u /* bytes */
+#define LIMIT_URL              8192u
+#define LIMIT_HEADER_VALUE     8192u
+#define LIMIT_PATTERN          1024u           /* bytes of one pattern of a match */
 #define LIMIT_SECRET_BYTES     65536u          /* of one secret or password file */
 #define LIMIT_CERT_BYTES       (1024u * 1024u) /* of one CA bundle, certificate or key */
 #define LIMIT_HTTP_RESPONSE    16384u          /* bytes of a webhook's answer, headers apart */

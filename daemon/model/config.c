@@ -1,747 +1,65 @@
 /*
- * Loading: each file is parsed, its objects are read row by row of the option tables, then all are
- * sorted by name and compared for duplicates. Errors are collected, so that a person sees all of them
- * at once; nothing is in force before there is none.
+ * Loads a configuration: the main file, what it includes, and every database and sink in them. All
+ * faults are collected; a configuration with one error is none.
+ *
+ * Everything that is looked up among many (names, keys) is sorted first: 20,000 databases take a
+ * fraction of a second.
  */
 
 #include "model/config.h"
 
 #include <glob.h>
-#include <libgen.h>
-#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "base/error.h"
 #include "base/limits.h"
+#include "base/strbuf.h"
 #include "base/text.h"
-#include "model/config_private.h"
+#include "model/config_file.h"
+#include "model/config_load.h"
+#include "model/json.h"
 
-#define DEFAULT_STATE_DIRECTORY "/var/lib/schemarelay"
-
-/* A database or sink as it was found. */
+/* One member of "databases" or "sinks", from whichever file. */
 struct entry {
-	void *conf;
-	const char *name;
-	char *file;
-	unsigned int line, column;
+	const struct json_value *value;
+	size_t source;
+	char *path; /* "sinks.ui", escaped */
 };
 
 struct entries {
-	struct entry *items;
-	size_t n, size;
-	size_t max;
 	const char *section;
+	struct entry *items;
+	size_t n;
 };
 
-/* --- messages ---------------------------------------------------------------------------------- */
+/* --- freeing and comparing, by the tables --------------------------------------------------------- */
 
-void config_fail(struct config_loader *l, int r)
+static bool applies(const struct option *o, unsigned int sinks)
 {
-	if (!l->failure)
-		l->failure = r;
+	return o->sinks == 0 || (o->sinks & sinks);
 }
 
-static void add_line(struct config_loader *l, struct strlist *list, const struct config_place *at,
-		     const char *fmt, va_list ap) _printf_(4, 0);
-static void add_line(struct config_loader *l, struct strlist *list, const struct config_place *at,
-		     const char *fmt, va_list ap)
+/* Frees all fields of @target, whatever its kind: those of other kinds are empty. */
+static void target_done(const struct option_table *table, void *target)
 {
-	_cleanup_(strbuf_done)
-	struct strbuf b = STRBUF_INIT;
+	for (size_t i = 0; i < table->n; i++) {
+		const struct option *o = &table->rows[i];
 
-	strbuf_add_str(&b, l->file);
-	if (at->line)
-		strbuf_addf(&b, ":%u:%u", at->line, at->column);
-	strbuf_add_str(&b, ": ");
-	if (at->path[0])
-		strbuf_addf(&b, "%s: ", at->path);
-	strbuf_addv(&b, fmt, ap);
-	if (strbuf_error(&b) < 0 || strlist_add(list, b.data) < 0)
-		config_fail(l, -ENOMEM);
-}
-
-void config_error(struct config_loader *l, const struct config_place *at, const char *fmt, ...)
-{
-	va_list ap;
-
-	if (++l->n_errors > CONFIG_ERRORS_MAX)
-		return;
-	va_start(ap, fmt);
-	add_line(l, &l->errors->list, at, fmt, ap);
-	va_end(ap);
-}
-
-void config_warning(struct config_loader *l, const struct config_place *at, const char *fmt, ...)
-{
-	va_list ap;
-
-	va_start(ap, fmt);
-	add_line(l, &l->config->warnings, at, fmt, ap);
-	va_end(ap);
-}
-
-void config_errors_done(struct config_errors *e)
-{
-	strlist_done(&e->list);
-}
-
-/* --- objects ----------------------------------------------------------------------------------- */
-
-static bool starts_with_group(const char *key, const char *group)
-{
-	size_t n = strlen(group);
-
-	return strncmp(key, group, n) == 0 && key[n] == '.';
-}
-
-/* The option of that name, whatever kinds it is for; one that applies is preferred. */
-static const struct option *find_option(const struct option_table *t, unsigned int kinds,
-					const char *key)
-{
-	const struct option *other = NULL;
-
-	for (size_t i = 0; i < t->n; i++) {
-		if (strcmp(t->options[i].key, key) != 0)
-			continue;
-		if (option_applies(&t->options[i], kinds))
-			return &t->options[i];
-		other = &t->options[i];
-	}
-	return other;
-}
-
-static bool is_group(const struct option_table *t, unsigned int kinds, const char *key)
-{
-	for (size_t i = 0; i < t->n; i++) {
-		if (option_applies(&t->options[i], kinds) &&
-		    starts_with_group(t->options[i].key, key))
-			return true;
-	}
-	return false;
-}
-
-/* The nearest key that could stand in this group, or NULL if none is near. @prefix: the group with its
- * dot, or "". */
-static const char *nearest_key(const struct option_table *t, unsigned int kinds, const char *prefix,
-			       const char *key, char *buf, size_t n)
-{
-	unsigned int best = (unsigned int)MAX(strlen(key) / 3, (size_t)1) + 1;
-	const char *found = NULL;
-
-	for (size_t i = 0; i < t->n; i++) {
-		const char *name = t->options[i].key;
-		char word[LIMIT_NAME + 1];
-		unsigned int distance;
-
-		if (!option_applies(&t->options[i], kinds) ||
-		    strncmp(name, prefix, strlen(prefix)) != 0)
-			continue;
-		name += strlen(prefix);
-		(void)snprintf(word, sizeof(word), "%.*s", (int)strcspn(name, "."), name);
-		distance = text_distance(key, word);
-		/* "state_dir", "cert": the beginning of a word counts as near. */
-		if (strlen(key) >= 3 && strncmp(word, key, strlen(key)) == 0)
-			distance = 1;
-		if (distance < best) {
-			best = distance;
-			(void)snprintf(buf, n, "%s", word);
-			found = buf;
-		}
-	}
-	return found;
-}
-
-static void unknown_key(struct config_loader *l, const struct option_table *t, unsigned int kinds,
-			const char *prefix, const struct json_value *v,
-			const struct config_place *at)
-{
-	char near[LIMIT_NAME + 1];
-	const char *found = nearest_key(t, kinds, prefix, v->key, near, sizeof(near));
-
-	if (found)
-		config_error(l, at, "unknown key; did you mean `%s`?", found);
-	else
-		config_error(l, at, "unknown key");
-}
-
-static void other_kind(struct config_loader *l, const struct option *o, unsigned int kinds,
-		       const struct config_place *at)
-{
-	const char *mine = "", *theirs = "";
-
-	for (const struct option_word *w = config_sink_types; w->word; w++) {
-		if (kinds & (1u << w->value))
-			mine = w->word;
-		if (o->kinds & (1u << w->value))
-			theirs = w->word;
-	}
-	config_error(l, at, "this is an option of %s sinks, and the sink's type is %s", theirs,
-		     mine);
-}
-
-struct reading {
-	struct config_loader *l;
-	const struct option_table *table;
-	unsigned int kinds;
-	void *object;
-	bool seen[64]; /* by row */
-};
-
-/* Reads the members of @v, whose keys begin with @prefix ("" or "match.not."). */
-static void read_members(struct reading *r, const struct json_value *v, const char *prefix,
-			 const char *path);
-
-static void read_member(struct reading *r, const struct json_value *v, const char *prefix,
-			const char *path)
-{
-	_cleanup_(strbuf_done)
-	struct strbuf key = STRBUF_INIT, here = STRBUF_INIT;
-	struct config_place at, at_key;
-	const struct option *o;
-
-	strbuf_addf(&key, "%s%s", prefix, v->key);
-	strbuf_addf(&here, "%s%s%s", path, path[0] ? "." : "", v->key);
-	if (strbuf_error(&key) < 0 || strbuf_error(&here) < 0) {
-		config_fail(r->l, -ENOMEM);
-		return;
-	}
-	at = config_place_of(v, here.data);
-	at_key = config_place_of_key(v, here.data);
-	o = find_option(r->table, r->kinds, key.data);
-	if (o && option_applies(o, r->kinds)) {
-		r->seen[o - r->table->options] = true;
-		config_set(r->l, r->object, o, v, &at);
-	} else if (o) {
-		other_kind(r->l, o, r->kinds, &at_key);
-	} else if (!is_group(r->table, r->kinds, key.data)) {
-		unknown_key(r->l, r->table, r->kinds, prefix, v, &at_key);
-	} else if (v->type != JSON_OBJECT) {
-		config_error(r->l, &at, "expected an object, found %s", json_type_name(v->type));
-	} else {
-		strbuf_add_char(&key, '.');
-		if (strbuf_error(&key) < 0)
-			config_fail(r->l, -ENOMEM);
-		else
-			read_members(r, v, key.data, here.data);
+		if (config_value_kinds[o->kind].done)
+			config_value_kinds[o->kind].done((char *)target + o->offset);
 	}
 }
 
-/* Keys that are there twice: an error at the second. */
-static bool is_duplicate(struct config_loader *l, const struct json_value *parent,
-			 const struct json_value *v, const char *path)
+static bool target_equal(const struct option_table *table, const void *a, const void *b,
+			 unsigned int sinks, unsigned int flags)
 {
-	const struct json_value *first = json_get(parent, v->key);
-	struct config_place at = config_place_of_key(v, path);
+	for (size_t i = 0; i < table->n; i++) {
+		const struct option *o = &table->rows[i];
 
-	if (first == v)
-		return false;
-	config_error(l, &at, "`%s` is here twice; first in line %u", v->key, first->key_line);
-	return true;
-}
-
-static void read_members(struct reading *r, const struct json_value *v, const char *prefix,
-			 const char *path)
-{
-	for (const struct json_value *c = v->children; c && !r->l->failure; c = c->next) {
-		if (!is_duplicate(r->l, v, c, path))
-			read_member(r, c, prefix, path);
-	}
-}
-
-/* Fills @object from @v, row by row; what is not there gets its default. */
-static void read_object(struct config_loader *l, const struct option_table *t, unsigned int kinds,
-			void *object, const struct json_value *v, const char *path)
-{
-	struct reading r = { .l = l, .table = t, .kinds = kinds, .object = object };
-	struct config_place at =
-		v ? config_place_of(v, path) : (struct config_place){ .path = path };
-
-	if (v)
-		read_members(&r, v, "", path);
-	for (size_t i = 0; i < t->n && !l->failure; i++) {
-		if (!r.seen[i] && option_applies(&t->options[i], kinds))
-			config_set(l, object, &t->options[i], NULL, &at);
-	}
-}
-
-static void release_object(const struct option_table *t, void *object, unsigned int kinds)
-{
-	for (size_t i = 0; i < t->n; i++) {
-		if (option_applies(&t->options[i], kinds))
-			config_release(object, &t->options[i]);
-	}
-}
-
-/* --- databases and sinks ----------------------------------------------------------------------- */
-
-static struct database_conf *database_conf_free(struct database_conf *d)
-{
-	if (!d)
-		return NULL;
-	release_object(&config_database_options, d, 0);
-	free(d->name);
-	free(d);
-	return NULL;
-}
-
-static struct sink_conf *sink_conf_free(struct sink_conf *s)
-{
-	if (!s)
-		return NULL;
-	release_object(&config_sink_options, s, 1u << s->type);
-	free(s->syslog.host);
-	free(s->syslog.path);
-	free(s->name);
-	free(s);
-	return NULL;
-}
-
-static void *read_database(struct config_loader *l, const struct json_value *v, const char *path)
-{
-	struct database_conf *d = calloc(1, sizeof(*d));
-	size_t n = l->n_errors;
-
-	if (!d || !(d->name = strdup(v->key))) {
-		config_fail(l, error_origin(-ENOMEM));
-		return database_conf_free(d);
-	}
-	read_object(l, &config_database_options, 0, d, v, path);
-	if (l->n_errors == n && !l->failure)
-		config_check_database(l, d, v, path);
-	return d;
-}
-
-/* A sink's kind decides which options it has: it is read first. */
-static bool read_type(struct config_loader *l, struct sink_conf *s, const struct json_value *v,
-		      const char *path)
-{
-	_cleanup_(strbuf_done)
-	struct strbuf here = STRBUF_INIT;
-	const struct json_value *type = json_get(v, "type");
-	const struct option *o = &config_sink_options.options[0];
-	struct config_place at = config_place_of(type ? type : v, path);
-	size_t n = l->n_errors;
-
-	if (type) {
-		strbuf_addf(&here, "%s.type", path);
-		at.path = here.data ? here.data : path;
-	}
-	config_set(l, s, o, type, &at);
-	return l->n_errors == n;
-}
-
-static void *read_sink(struct config_loader *l, const struct json_value *v, const char *path)
-{
-	struct sink_conf *s = calloc(1, sizeof(*s));
-	size_t n = l->n_errors;
-
-	if (!s || !(s->name = strdup(v->key))) {
-		config_fail(l, error_origin(-ENOMEM));
-		return sink_conf_free(s);
-	}
-	if (!read_type(l, s, v, path))
-		return s;
-	read_object(l, &config_sink_options, 1u << s->type, s, v, path);
-	if (l->n_errors == n && !l->failure)
-		config_check_sink(l, s, v, path);
-	return s;
-}
-
-static struct entry *entries_add(struct config_loader *l, struct entries *e,
-				 const struct json_value *v)
-{
-	struct entry *items, *item;
-
-	if (e->n == e->size) {
-		items = realloc(e->items, (e->size ? e->size * 2 : 16) * sizeof(*items));
-		if (!items) {
-			config_fail(l, error_origin(-ENOMEM));
-			return NULL;
-		}
-		e->items = items;
-		e->size = e->size ? e->size * 2 : 16;
-	}
-	item = &e->items[e->n];
-	*item = (struct entry){ .line = v->key_line, .column = v->key_column };
-	item->file = strdup(l->file);
-	if (!item->file) {
-		config_fail(l, error_origin(-ENOMEM));
-		return NULL;
-	}
-	e->n++;
-	return item;
-}
-
-static void read_section(struct config_loader *l, struct entries *e, const struct json_value *v,
-			 void *(*read)(struct config_loader *l, const struct json_value *v,
-				       const char *path))
-{
-	struct config_place at = config_place_of(v, e->section);
-
-	if (v->type != JSON_OBJECT) {
-		config_error(l, &at, "expected an object of %s by name, found %s", e->section,
-			     json_type_name(v->type));
-		return;
-	}
-	for (const struct json_value *c = v->children; c && !l->failure; c = c->next) {
-		_cleanup_(strbuf_done)
-		struct strbuf path = STRBUF_INIT;
-		struct entry *item;
-
-		strbuf_addf(&path, "%s.%s", e->section, c->key);
-		if (strbuf_error(&path) < 0) {
-			config_fail(l, -ENOMEM);
-			return;
-		}
-		at = config_place_of_key(c, path.data);
-		if (!text_is_name(c->key)) {
-			config_error(l, &at, "a name is 1 to 63 of A-Z a-z 0-9 . _ -");
-		} else if (c->type != JSON_OBJECT) {
-			at = config_place_of(c, path.data);
-			config_error(l, &at, "expected an object, found %s",
-				     json_type_name(c->type));
-		} else if (e->n >= e->max) {
-			config_error(l, &at, "more than %zu %s", e->max, e->section);
-			return;
-		} else if ((item = entries_add(l, e, c))) {
-			item->conf = read(l, c, path.data);
-			/* The tree goes; both kinds begin with their own copy of the name. */
-			item->name = item->conf ? *(char **)item->conf : "";
-		}
-	}
-}
-
-static int compare_entries(const void *a, const void *b)
-{
-	const struct entry *ea = a, *eb = b;
-	int order = strcmp(ea->name, eb->name);
-
-	if (order == 0)
-		order = strcmp(ea->file, eb->file);
-	if (order == 0)
-		order = ea->line < eb->line ? -1 : ea->line > eb->line;
-	return order;
-}
-
-/* Sorts, and reports names that are there twice. */
-static void finish_entries(struct config_loader *l, struct entries *e)
-{
-	if (e->n > 0)
-		qsort(e->items, e->n, sizeof(*e->items), compare_entries);
-	for (size_t i = 1; i < e->n; i++) {
-		const struct entry *first = &e->items[i - 1], *second = &e->items[i];
-		_cleanup_(strbuf_done)
-		struct strbuf path = STRBUF_INIT;
-		struct config_place at = { .line = second->line, .column = second->column };
-
-		if (strcmp(first->name, second->name) != 0)
-			continue;
-		strbuf_addf(&path, "%s.%s", e->section, second->name);
-		at.path = path.data ? path.data : "";
-		l->file = second->file;
-		config_error(l, &at, "the name is taken: %s:%u:%u", first->file, first->line,
-			     first->column);
-	}
-}
-
-/* Hands the objects over, in order; NULL: no memory, the caller's objects stay. */
-static void **take_entries(struct entries *e)
-{
-	void **all = calloc(e->n + 1, sizeof(*all));
-
-	for (size_t i = 0; all && i < e->n; i++)
-		all[i] = TAKE(e->items[i].conf);
-	return all;
-}
-
-static void entries_free(struct entries *e, void (*free_conf)(void *conf))
-{
-	for (size_t i = 0; i < e->n; i++) {
-		free_conf(e->items[i].conf);
-		free(e->items[i].file);
-	}
-	free(e->items);
-}
-
-static void free_database(void *conf)
-{
-	(void)database_conf_free(conf);
-}
-
-static void free_sink(void *conf)
-{
-	(void)sink_conf_free(conf);
-}
-
-/* --- files ------------------------------------------------------------------------------------- */
-
-/* Reads and parses l->file. NULL: reported. */
-static struct json_value *parse_file(struct config_loader *l)
-{
-	struct config_place at = { .path = "" };
-	struct json_error error;
-	struct json_value *root = NULL;
-	const char *why = NULL;
-	char *text = NULL;
-	size_t n = 0;
-	int r;
-
-	r = config_read_file(&text, &n, NULL, l->file, l->bytes_left, &why);
-	if (r > 0)
-		config_error(l, &at, "cannot read it: %s", why);
-	if (r == 0) {
-		l->bytes_left -= n;
-		r = json_parse(&root, text, n, JSON_COMMENTS, &error);
-		if (r > 0) {
-			at.line = error.line;
-			at.column = error.column;
-			config_error(l, &at, "%s", error.message);
-		}
-	}
-	if (r < 0)
-		config_fail(l, error_fold(r));
-	if (root && root->type != JSON_OBJECT) {
-		at = config_place_of(root, "");
-		config_error(l, &at, "expected an object, found %s", json_type_name(root->type));
-		root = json_free(root);
-	}
-	/* A dsn in it may hold a password. */
-	if (text)
-		explicit_bzero(text, n);
-	free(text);
-	return root;
-}
-
-struct sections {
-	struct entries databases, sinks;
-};
-
-/* databases and sinks; @others: called for further keys. */
-static void read_file(struct config_loader *l, struct sections *s, const struct json_value *root,
-		      void (*others)(struct config_loader *l, const struct json_value *v))
-{
-	for (const struct json_value *c = root->children; c && !l->failure; c = c->next) {
-		if (is_duplicate(l, root, c, ""))
-			continue;
-		if (strcmp(c->key, "databases") == 0)
-			read_section(l, &s->databases, c, read_database);
-		else if (strcmp(c->key, "sinks") == 0)
-			read_section(l, &s->sinks, c, read_sink);
-		else
-			others(l, c);
-	}
-}
-
-static void main_key(struct config_loader *l, const struct json_value *v)
-{
-	static const char *const sections[] = { "databases", "sinks", "log" };
-	struct config_place at = config_place_of_key(v, v->key);
-	char near[LIMIT_NAME + 1];
-	const char *found;
-
-	if (find_option(&config_top_options, 0, v->key) || strcmp(v->key, "log") == 0)
-		return;
-	found = nearest_key(&config_top_options, 0, "", v->key, near, sizeof(near));
-	for (size_t i = 0; !found && i < ARRAY_SIZE(sections); i++) {
-		if (text_distance(v->key, sections[i]) <= 2)
-			found = sections[i];
-	}
-	if (found)
-		config_error(l, &at, "unknown key; did you mean `%s`?", found);
-	else
-		config_error(l, &at, "unknown key");
-}
-
-static void included_key(struct config_loader *l, const struct json_value *v)
-{
-	struct config_place at = config_place_of_key(v, v->key);
-
-	config_error(l, &at, "an included file holds `databases` and `sinks` only");
-}
-
-static void read_log(struct config_loader *l, const struct json_value *v)
-{
-	struct config_place at;
-
-	if (v && v->type != JSON_OBJECT) {
-		at = config_place_of(v, "log");
-		config_error(l, &at, "expected an object, found %s", json_type_name(v->type));
-		return;
-	}
-	read_object(l, &config_log_options, 0, &l->config->log, v, "log");
-}
-
-/* The options of the main file beside the sections. */
-static void read_top(struct config_loader *l, const struct json_value *root)
-{
-	const struct config_place nowhere = { .path = "" };
-
-	for (size_t i = 0; i < config_top_options.n; i++) {
-		const struct option *o = &config_top_options.options[i];
-		const struct json_value *v = json_get(root, o->key);
-		struct config_place at = v ? config_place_of(v, o->key) : nowhere;
-
-		config_set(l, l->config, o, v, &at);
-	}
-	read_log(l, json_get(root, "log"));
-	if (!l->config->state_directory && !json_get(root, "state_directory")) {
-		const char *env = l->env->state_directory;
-
-		/* systemd.exec(5): several are separated by colons; ours is the first. */
-		l->config->state_directory =
-			env ? strndup(env, strcspn(env, ":")) : strdup(DEFAULT_STATE_DIRECTORY);
-		if (!l->config->state_directory)
-			config_fail(l, error_origin(-ENOMEM));
-	}
-}
-
-static void read_included(struct config_loader *l, struct sections *s, const char *path)
-{
-	_cleanup_(json_freep)
-	struct json_value *root = NULL;
-	const char *main_file = l->file;
-
-	l->file = path;
-	root = parse_file(l);
-	if (root)
-		read_file(l, s, root, included_key);
-	l->file = main_file;
-}
-
-/* A directory that is not there holds nothing; one that we may not read might. */
-static int glob_error(_unused_ const char *path, int error)
-{
-	return error != ENOENT && error != ENOTDIR;
-}
-
-/* Relative to the main file. A pattern that matches nothing is fine, a name that is not there is not. */
-static void read_includes(struct config_loader *l, struct sections *s)
-{
-	_cleanup_(freep)
-	char *copy = strdup(l->file);
-	const char *directory = copy ? dirname(copy) : "";
-	size_t n_files = 0;
-
-	for (size_t i = 0; i < l->config->include.n && !l->failure; i++) {
-		const char *item = l->config->include.items[i];
-		_cleanup_(strbuf_done)
-		struct strbuf pattern = STRBUF_INIT;
-		struct config_place at = { .path = "include" };
-		glob_t found = { .gl_pathc = 0 };
-		int r;
-
-		if (item[0] != '/')
-			strbuf_addf(&pattern, "%s/", directory);
-		strbuf_add_str(&pattern, item);
-		r = strbuf_error(&pattern) < 0 ? GLOB_NOSPACE
-					       : glob(pattern.data, 0, glob_error, &found);
-		if (r == GLOB_NOSPACE)
-			config_fail(l, error_origin(-ENOMEM));
-		else if (r == GLOB_ABORTED)
-			config_error(l, &at, "\"%s\" cannot be searched", item);
-		else if (r == GLOB_NOMATCH && !strpbrk(item, "*?["))
-			config_error(l, &at, "there is no file \"%s\"", item);
-		for (size_t j = 0; r == 0 && j < found.gl_pathc; j++) {
-			if (++n_files > LIMIT_CONFIG_INCLUDES) {
-				config_error(l, &at, "more than %u files", LIMIT_CONFIG_INCLUDES);
-				break;
-			}
-			read_included(l, s, found.gl_pathv[j]);
-		}
-		globfree(&found);
-	}
-}
-
-/* --- the whole --------------------------------------------------------------------------------- */
-
-struct config *config_free(struct config *c)
-{
-	if (!c)
-		return NULL;
-	for (size_t i = 0; i < c->n_databases; i++)
-		(void)database_conf_free(c->databases[i]);
-	free(c->databases);
-	for (size_t i = 0; i < c->n_sinks; i++)
-		(void)sink_conf_free(c->sinks[i]);
-	free(c->sinks);
-	release_object(&config_top_options, c, 0);
-	strlist_done(&c->warnings);
-	free(c->path);
-	free(c);
-	return NULL;
-}
-
-static void load(struct config_loader *l, struct sections *s)
-{
-	_cleanup_(json_freep)
-	struct json_value *root = parse_file(l);
-
-	if (!root)
-		return;
-	read_top(l, root);
-	read_file(l, s, root, main_key);
-	read_includes(l, s);
-	finish_entries(l, &s->databases);
-	finish_entries(l, &s->sinks);
-	l->file = l->config->path;
-	if (l->n_errors > 0 || l->failure)
-		return;
-	l->config->databases = (struct database_conf **)take_entries(&s->databases);
-	l->config->sinks = (struct sink_conf **)take_entries(&s->sinks);
-	l->config->n_databases = l->config->databases ? s->databases.n : 0;
-	l->config->n_sinks = l->config->sinks ? s->sinks.n : 0;
-	if (!l->config->databases || !l->config->sinks)
-		config_fail(l, error_origin(-ENOMEM));
-}
-
-int config_load(struct config **ret, const char *path, const struct config_env *env,
-		struct config_errors *errors)
-{
-	_cleanup_(config_freep)
-	struct config *config = calloc(1, sizeof(*config));
-	struct config_loader l = {
-		.config = config, .env = env, .errors = errors, .bytes_left = LIMIT_CONFIG_BYTES
-	};
-	struct sections s = {
-		.databases = { .section = "databases", .max = LIMIT_CONFIG_DATABASES },
-		.sinks = { .section = "sinks", .max = LIMIT_CONFIG_SINKS },
-	};
-	const struct config_place nowhere = { .path = "" };
-
-	if (!config || !(config->path = strdup(path)))
-		return error_origin(-ENOMEM);
-	l.file = config->path;
-	load(&l, &s);
-	if (l.n_errors == 0 && !l.failure && config->n_databases == 0)
-		config_warning(&l, &nowhere, "no databases are configured: there is nothing to do");
-	if (l.n_errors == 0 && !l.failure && config->n_sinks == 0)
-		config_warning(&l, &nowhere, "no sinks are configured: no change goes anywhere");
-	if (l.n_errors > CONFIG_ERRORS_MAX) {
-		char more[64];
-
-		(void)snprintf(more, sizeof(more), "... and %zu more errors",
-			       l.n_errors - CONFIG_ERRORS_MAX);
-		if (strlist_add(&errors->list, more) < 0)
-			config_fail(&l, -ENOMEM);
-	}
-	config_defaults_free(&l);
-	entries_free(&s.databases, free_database);
-	entries_free(&s.sinks, free_sink);
-	if (l.failure)
-		return error_fold(l.failure);
-	if (l.n_errors > 0)
-		return CONFIG_E_INVALID;
-	*ret = TAKE(config);
-	return 0;
-}
-
-static bool objects_equal(const struct option_table *t, const void *a, const void *b,
-			  unsigned int kinds, unsigned int flags)
-{
-	for (size_t i = 0; i < t->n; i++) {
-		const struct option *o = &t->options[i];
-
-		if (option_applies(o, kinds) && (o->flags & flags) == flags &&
-		    !config_equal(a, b, o))
+		if (applies(o, sinks) && (o->flags & flags) == flags &&
+		    !config_value_kinds[o->kind].equal((const char *)a + o->offset,
+						       (const char *)b + o->offset))
 			return false;
 	}
 	return true;
@@ -749,22 +67,574 @@ static bool objects_equal(const struct option_table *t, const void *a, const voi
 
 bool database_conf_equal(const struct database_conf *a, const struct database_conf *b)
 {
-	return strcmp(a->name, b->name) == 0 && objects_equal(&config_database_options, a, b, 0, 0);
+	return strcmp(a->name, b->name) == 0 &&
+	       target_equal(&option_tables[OPTIONS_DATABASE], a, b, 0, 0);
+}
+
+static bool sinks_equal(const struct sink_conf *a, const struct sink_conf *b, unsigned int flags)
+{
+	return strcmp(a->name, b->name) == 0 && a->type == b->type &&
+	       target_equal(&option_tables[OPTIONS_SINK], a, b, SINK_BIT(a->type), flags);
 }
 
 bool sink_conf_equal(const struct sink_conf *a, const struct sink_conf *b)
 {
-	return strcmp(a->name, b->name) == 0 && a->type == b->type &&
-	       objects_equal(&config_sink_options, a, b, 1u << a->type, 0);
+	return sinks_equal(a, b, 0);
 }
 
 bool sink_conf_equal_transport(const struct sink_conf *a, const struct sink_conf *b)
 {
-	return a->type == b->type &&
-	       objects_equal(&config_sink_options, a, b, 1u << a->type, OPTION_TRANSPORT);
+	return sinks_equal(a, b, OPTION_TRANSPORT);
 }
 
-const char *sink_type_name(enum sink_type type)
+struct config *config_free(struct config *c)
 {
-	return option_word_of(config_sink_types, (int)type);
+	if (!c)
+		return NULL;
+	for (size_t i = 0; i < c->n_databases; i++) {
+		target_done(&option_tables[OPTIONS_DATABASE], c->databases[i]);
+		free(c->databases[i]->name);
+		free(c->databases[i]);
+	}
+	free(c->databases);
+	for (size_t i = 0; i < c->n_sinks; i++) {
+		target_done(&option_tables[OPTIONS_SINK], c->sinks[i]);
+		free(c->sinks[i]->name);
+		free(c->sinks[i]);
+	}
+	free(c->sinks);
+	target_done(&option_tables[OPTIONS_MAIN], c);
+	strlist_done(&c->warnings);
+	free(c->path);
+	free(c);
+	return NULL;
+}
+
+void config_errors_done(struct config_errors *e)
+{
+	strlist_done(&e->list);
+}
+
+static void loader_done(struct config_loader *l)
+{
+	for (size_t i = 0; i < l->n_sources; i++) {
+		free(l->sources[i].path);
+		(void)json_free(l->sources[i].root);
+	}
+	free(l->sources);
+	for (size_t t = 0; t < _OPTIONS_N; t++) {
+		for (size_t i = 0; l->defaults[t] && i < option_tables[t].n; i++)
+			(void)json_free(l->defaults[t][i]);
+		free(l->defaults[t]);
+	}
+	config_faults_done(&l->errors);
+	config_faults_done(&l->warnings);
+	(void)config_free(l->config);
+}
+
+static void entries_done(struct entries *e)
+{
+	for (size_t i = 0; i < e->n; i++)
+		free(e->items[i].path);
+	free(e->items);
+}
+
+/* --- defaults ------------------------------------------------------------------------------------- */
+
+static int default_new(struct json_value **ret, const struct option *o)
+{
+	_cleanup_(strbuf_done)
+	struct strbuf b = STRBUF_INIT;
+	struct json_error error;
+	int r;
+
+	if (!o->fallback)
+		return 0;
+	if (config_value_kinds[o->kind].json == JSON_STRING)
+		json_add_string(&b, o->fallback);
+	else
+		strbuf_add_str(&b, o->fallback);
+	r = strbuf_error(&b);
+	if (r == 0)
+		r = json_parse(ret, b.data, b.len, 0, &error);
+	if (r)
+		return error_fold(r);
+	/* A default stands in no file. */
+	(*ret)->line = (*ret)->column = 0;
+	return 0;
+}
+
+static int load_defaults(struct config_loader *l)
+{
+	for (size_t t = 0; t < _OPTIONS_N; t++) {
+		l->defaults[t] = calloc(option_tables[t].n, sizeof(struct json_value *));
+		if (!l->defaults[t])
+			return error_origin(-ENOMEM);
+		for (size_t i = 0; i < option_tables[t].n; i++) {
+			int r = default_new(&l->defaults[t][i], &option_tables[t].rows[i]);
+
+			if (r < 0)
+				return error_fold(r);
+		}
+	}
+	return 0;
+}
+
+/* --- files ---------------------------------------------------------------------------------------- */
+
+static bool is_known(const struct config_loader *l, const struct config_bytes *b)
+{
+	for (size_t i = 0; i < l->n_sources; i++)
+		if (l->sources[i].device == b->device && l->sources[i].inode == b->inode)
+			return true;
+	return false;
+}
+
+static int add_source(struct config_loader *l, const char *path)
+{
+	struct config_source *sources;
+
+	sources = reallocarray(l->sources, l->n_sources + 1, sizeof(*sources));
+	if (!sources)
+		return error_origin(-ENOMEM);
+	l->sources = sources;
+	sources[l->n_sources] = (struct config_source){ .path = strdup(path) };
+	if (!sources[l->n_sources].path)
+		return error_origin(-ENOMEM);
+	l->n_sources++;
+	return 0;
+}
+
+/* Reads @path into a further source. @asker and @at: who asks for it. A file that was read already is
+ * passed over. Its root stays NULL after a fault that was recorded. */
+static int read_source(const struct config_context *asker, struct config_place at, const char *key,
+		       const char *path)
+{
+	struct config_loader *l = asker->loader;
+	struct config_context c = { .loader = l, .path = "" };
+	_cleanup_(config_bytes_done)
+	struct config_bytes bytes = { .data = NULL };
+	char message[CONFIG_FILE_MESSAGE];
+	struct json_error error;
+	struct config_source *source;
+	int r;
+
+	r = config_file_read(&bytes, path, LIMIT_CONFIG_BYTES - l->n_bytes, message);
+	if (r > 0) {
+		r = key ? config_error(asker, at, key, "%s: %s", path, message)
+			: config_error(asker, at, NULL, "%s", message);
+		return error_fold(r);
+	}
+	if (r == 0 && is_known(l, &bytes))
+		return 0;
+	if (r == 0 && key)
+		r = add_source(l, path);
+	if (r < 0)
+		return error_fold(r);
+	source = &l->sources[l->n_sources - 1];
+	source->device = bytes.device;
+	source->inode = bytes.inode;
+	l->n_bytes += bytes.len;
+	c.source = l->n_sources - 1;
+	r = json_parse(&source->root, bytes.data, bytes.len, JSON_COMMENTS, &error);
+	if (r > 0)
+		return error_fold(config_error(
+			&c, (struct config_place){ .line = error.line, .column = error.column },
+			NULL, "%s", error.message));
+	if (r == 0 && source->root->type != JSON_OBJECT) {
+		r = config_error(&c, config_value_place(source->root), NULL,
+				 "expected an object: { ... }");
+		source->root = json_free(source->root);
+	}
+	return error_fold(r);
+}
+
+/* The included file may hold databases and sinks only. */
+static int check_included(struct config_loader *l, size_t source)
+{
+	const struct json_value *root = l->sources[source].root;
+	struct config_context c = { .loader = l, .source = source, .path = "" };
+	int r;
+
+	if (!root)
+		return 0;
+	r = config_check_repeated(&c, root, "");
+	for (const struct json_value *m = root->children; m && r == 0; m = m->next)
+		if (strcmp(m->key, "databases") != 0 && strcmp(m->key, "sinks") != 0)
+			r = config_error(&c, config_key_place(m), m->key,
+					 "an included file holds \"databases\" and \"sinks\" only; "
+					 "all else belongs into %s",
+					 l->sources[0].path);
+	return error_fold(r);
+}
+
+/* @pattern as glob(3) wants it: behind the main file's directory, whose name is no pattern. */
+static int include_pattern(struct strbuf *b, const char *main_path, const char *pattern)
+{
+	const char *slash = strrchr(main_path, '/');
+
+	if (pattern[0] != '/' && slash) {
+		for (const char *p = main_path; p <= slash; p++) {
+			if (strchr("*?[]\\", *p))
+				strbuf_add_char(b, '\\');
+			strbuf_add_char(b, *p);
+		}
+	}
+	strbuf_add_str(b, pattern);
+	return error_fold(strbuf_error(b));
+}
+
+static int compare_paths(const void *a, const void *b)
+{
+	return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static int include_matches(const struct config_context *c, struct config_place at, glob_t *found)
+{
+	qsort(found->gl_pathv, found->gl_pathc, sizeof(char *), compare_paths);
+	for (size_t i = 0; i < found->gl_pathc; i++) {
+		size_t before = c->loader->n_sources;
+		int r;
+
+		if (before > LIMIT_CONFIG_INCLUDES)
+			return error_fold(config_error(c, at, "include",
+						       "more than %u files are included",
+						       LIMIT_CONFIG_INCLUDES));
+		r = read_source(c, at, "include", found->gl_pathv[i]);
+		if (r == 0 && c->loader->n_sources > before)
+			r = check_included(c->loader, before);
+		if (r < 0)
+			return error_fold(r);
+	}
+	return 0;
+}
+
+/* A directory that is not there holds no files; one that cannot be read is an error. */
+static int on_glob_error(_unused_ const char *path, int err)
+{
+	return err != ENOENT && err != ENOTDIR;
+}
+
+/* @at: of the pattern; line 0 for the default. */
+static int include_one(const struct config_context *c, struct config_place at, const char *pattern)
+{
+	_cleanup_(strbuf_done)
+	struct strbuf b = STRBUF_INIT;
+	_cleanup_(globfree)
+	glob_t found = { .gl_pathc = 0 };
+	int r = include_pattern(&b, c->loader->sources[0].path, pattern);
+
+	if (r < 0)
+		return error_fold(r);
+	r = glob(b.data, GLOB_NOSORT, on_glob_error, &found);
+	if (r == GLOB_NOSPACE)
+		return error_origin(-ENOMEM);
+	if (r == GLOB_ABORTED)
+		return error_fold(
+			config_error(c, at, "include", "%s: a directory cannot be read", pattern));
+	if (r == GLOB_NOMATCH)
+		return strpbrk(pattern, "*?[")
+			       ? 0
+			       : error_fold(config_error(c, at, "include",
+							 "%s: there is no such file", pattern));
+	return error_fold(include_matches(c, at, &found));
+}
+
+static int read_includes(const struct config_context *c)
+{
+	const struct json_value *v = config_find(c->object, "include"), *item;
+	const struct config *config = c->loader->config;
+	int r = 0;
+
+	item = v && v->type == JSON_ARRAY ? v->children : NULL;
+	/* The list is complete only if every item was good; then both run in step. */
+	for (size_t i = 0; i < config->include.n && r == 0; i++) {
+		struct config_place at = { .line = 0 };
+
+		while (item && (item->type != JSON_STRING ||
+				strcmp(item->text, config->include.items[i]) != 0))
+			item = item->next;
+		if (item)
+			at = config_value_place(item);
+		r = include_one(c, at, config->include.items[i]);
+	}
+	return error_fold(r);
+}
+
+/* --- databases and sinks -------------------------------------------------------------------------- */
+
+static int add_entry(struct entries *e, size_t source, const struct json_value *v)
+{
+	_cleanup_(strbuf_done)
+	struct strbuf b = STRBUF_INIT;
+	struct entry *items;
+
+	/* Room grows by doubling: it is full exactly when n is a power of two. */
+	if ((e->n & (e->n - 1)) == 0) {
+		items = reallocarray(e->items, MAX(e->n * 2, (size_t)1), sizeof(*items));
+		if (!items)
+			return error_origin(-ENOMEM);
+		e->items = items;
+	}
+	strbuf_addf(&b, "%s.", e->section);
+	text_add_escaped(&b, v->key, text_utf8_truncate(v->key, MIN(strlen(v->key), (size_t)80)));
+	e->items[e->n] = (struct entry){ .value = v, .source = source };
+	if (strbuf_steal(&b, &e->items[e->n].path, NULL) < 0)
+		return error_origin(-ENOMEM);
+	e->n++;
+	return 0;
+}
+
+static int compare_entries(const void *a, const void *b)
+{
+	const struct entry *x = a, *y = b;
+	int order = strcmp(x->value->key, y->value->key);
+
+	if (order != 0)
+		return order;
+	if (x->source != y->source)
+		return x->source < y->source ? -1 : 1;
+	if (x->value->key_line != y->value->key_line)
+		return x->value->key_line < y->value->key_line ? -1 : 1;
+	return x->value->key_column < y->value->key_column ? -1 : 1;
+}
+
+/* The members of e->section in all files, sorted by name. */
+static int collect(struct config_loader *l, struct entries *e, size_t limit)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < l->n_sources && r == 0; i++) {
+		struct config_context c = { .loader = l, .source = i, .path = "" };
+		const struct json_value *section =
+			l->sources[i].root ? json_get(l->sources[i].root, e->section) : NULL;
+
+		if (!section)
+			continue;
+		if (section->type != JSON_OBJECT)
+			r = config_error(&c, config_value_place(section), e->section,
+					 "expected an object of names and their options, found %s "
+					 "%s",
+					 section->type == JSON_ARRAY ? "an" : "a",
+					 json_type_name(section->type));
+		for (const struct json_value *v = section->children;
+		     section->type == JSON_OBJECT && v && r == 0; v = v->next) {
+			if (e->n == limit)
+				return error_fold(config_error(&c, config_key_place(v), e->section,
+							       "more than %zu of them", limit));
+			r = add_entry(e, i, v);
+		}
+	}
+	if (e->n > 1)
+		qsort(e->items, e->n, sizeof(*e->items), compare_entries);
+	return error_fold(r);
+}
+
+/* The name of e->items[i] is one, and is not taken. */
+static int check_name(struct config_loader *l, const struct entries *e, size_t i)
+{
+	const struct entry *x = &e->items[i], *y = i > 0 ? &e->items[i - 1] : NULL;
+	struct config_context c = { .loader = l, .source = x->source, .path = x->path };
+	struct config_place at = config_key_place(x->value);
+	int r = 0;
+
+	if (!text_is_name(x->value->key))
+		r = config_error(&c, at, NULL,
+				 "a name has 1 to %u characters, all letters, digits, \".\", \"_\" "
+				 "or \"-\"",
+				 LIMIT_NAME);
+	if (r == 0 && y && strcmp(x->value->key, y->value->key) == 0)
+		r = config_error(&c, at, NULL, "this name is taken already, at %s:%u:%u",
+				 l->sources[y->source].path, y->value->key_line,
+				 y->value->key_column);
+	if (r == 0 && x->value->type != JSON_OBJECT)
+		r = config_error(&c, config_value_place(x->value), NULL,
+				 "expected an object of options, found %s %s",
+				 x->value->type == JSON_ARRAY ? "an" : "a",
+				 json_type_name(x->value->type));
+	return error_fold(r);
+}
+
+static int load_database(struct config_loader *l, const struct entry *x)
+{
+	struct database_conf *d = calloc(1, sizeof(*d));
+	struct config_context c = {
+		.loader = l,
+		.source = x->source,
+		.table = &option_tables[OPTIONS_DATABASE],
+		.path = x->path,
+		.object = x->value,
+		.target = d,
+	};
+	int r;
+
+	if (!d)
+		return error_origin(-ENOMEM);
+	l->config->databases[l->config->n_databases++] = d;
+	d->name = strdup(x->value->key);
+	if (!d->name)
+		return error_origin(-ENOMEM);
+	if (x->value->type != JSON_OBJECT)
+		return 0;
+	r = config_object_parse(&c);
+	if (r == 0)
+		r = config_check_database(&c);
+	return error_fold(r);
+}
+
+static int load_databases(struct config_loader *l)
+{
+	_cleanup_(entries_done)
+	struct entries e = { .section = "databases" };
+	int r = collect(l, &e, LIMIT_CONFIG_DATABASES);
+
+	if (r < 0)
+		return error_fold(r);
+	l->config->databases = calloc(MAX(e.n, (size_t)1), sizeof(struct database_conf *));
+	if (!l->config->databases)
+		return error_origin(-ENOMEM);
+	for (size_t i = 0; i < e.n && r == 0; i++) {
+		r = check_name(l, &e, i);
+		if (r == 0)
+			r = load_database(l, &e.items[i]);
+	}
+	return error_fold(r);
+}
+
+/* The kinds whose options apply: the sink's own, or all where its type is not known. */
+static unsigned int sink_kinds(const struct json_value *object)
+{
+	const struct json_value *type = json_get(object, "type");
+	int value;
+
+	if (type && type->type == JSON_STRING &&
+	    option_word_value(sink_type_words, type->text, &value))
+		return SINK_BIT((unsigned int)value);
+	return SINK_ANY;
+}
+
+static int load_sink(struct config_loader *l, const struct entry *x, struct config_context *c)
+{
+	struct sink_conf *s = calloc(1, sizeof(*s));
+	int r;
+
+	if (!s)
+		return error_origin(-ENOMEM);
+	l->config->sinks[l->config->n_sinks++] = s;
+	*c = (struct config_context){
+		.loader = l,
+		.source = x->source,
+		.table = &option_tables[OPTIONS_SINK],
+		.sinks = sink_kinds(x->value),
+		.path = x->path,
+		.object = x->value,
+		.target = s,
+	};
+	s->type = _SINK_TYPE_N;
+	s->name = strdup(x->value->key);
+	if (!s->name)
+		return error_origin(-ENOMEM);
+	if (x->value->type != JSON_OBJECT)
+		return 0;
+	r = config_object_parse(c);
+	if (r == 0)
+		r = config_check_sink(c);
+	return error_fold(r);
+}
+
+static int load_sinks(struct config_loader *l)
+{
+	_cleanup_(entries_done)
+	struct entries e = { .section = "sinks" };
+	_cleanup_(freep)
+	struct config_context *contexts = NULL;
+	int r = collect(l, &e, LIMIT_CONFIG_SINKS);
+
+	if (r < 0)
+		return error_fold(r);
+	l->config->sinks = calloc(MAX(e.n, (size_t)1), sizeof(struct sink_conf *));
+	contexts = calloc(MAX(e.n, (size_t)1), sizeof(*contexts));
+	if (!l->config->sinks || !contexts)
+		return error_origin(-ENOMEM);
+	for (size_t i = 0; i < e.n && r == 0; i++) {
+		r = check_name(l, &e, i);
+		if (r == 0)
+			r = load_sink(l, &e.items[i], &contexts[i]);
+	}
+	if (r < 0)
+		return error_fold(r);
+	return error_fold(config_check_all(contexts, e.n));
+}
+
+/* --- all of it ------------------------------------------------------------------------------------ */
+
+/* systemd's directory takes the place of the default, not of what the file says. */
+static int apply_state_directory(const struct config_context *c)
+{
+	const char *from_env = c->loader->env->state_directory;
+	char *copy;
+
+	if (!from_env || config_find(c->object, "state_directory"))
+		return 0;
+	/* systemd separates several directories by colons. */
+	copy = strndup(from_env, strcspn(from_env, ":"));
+	if (!copy)
+		return error_origin(-ENOMEM);
+	free(c->loader->config->state_directory);
+	c->loader->config->state_directory = copy;
+	return 0;
+}
+
+static int load(struct config_loader *l, const char *path)
+{
+	struct config_context c = {
+		.loader = l,
+		.table = &option_tables[OPTIONS_MAIN],
+		.path = "",
+		.target = l->config,
+	};
+	int r = add_source(l, path);
+
+	if (r == 0)
+		r = read_source(&c, (struct config_place){ .line = 0 }, NULL, path);
+	if (r < 0 || !l->sources[0].root)
+		return error_fold(r);
+	c.object = l->sources[0].root;
+	r = config_object_parse(&c);
+	if (r == 0)
+		r = apply_state_directory(&c);
+	if (r == 0)
+		r = read_includes(&c);
+	if (r == 0)
+		r = load_databases(l);
+	if (r == 0)
+		r = load_sinks(l);
+	return error_fold(r);
+}
+
+int config_load(struct config **ret, const char *path, const struct config_env *env,
+		struct config_errors *errors)
+{
+	_cleanup_(loader_done)
+	struct config_loader l = { .env = env, .config = calloc(1, sizeof(struct config)) };
+	int r;
+
+	if (!l.config)
+		return error_origin(-ENOMEM);
+	l.config->path = strdup(path);
+	if (!l.config->path)
+		return error_origin(-ENOMEM);
+	r = load_defaults(&l);
+	if (r == 0)
+		r = load(&l, path);
+	if (r == 0 && l.errors.n > 0) {
+		r = config_faults_write(&l.errors, &l, &errors->list);
+		return r < 0 ? error_fold(r) : CONFIG_E_INVALID;
+	}
+	if (r == 0)
+		r = config_faults_write(&l.warnings, &l, &l.config->warnings);
+	if (r < 0)
+		return error_fold(r);
+	*ret = TAKE(l.config);
+	return 0;
 }

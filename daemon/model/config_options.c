@@ -1,43 +1,95 @@
 #include "model/config_options.h"
 
+#include <string.h>
 #include <syslog.h>
 
 #include "base/limits.h"
+#include "model/config_text.h"
 
-#define WEBHOOK  (1u << SINK_WEBHOOK)
-#define UNIX     (1u << SINK_UNIX)
-#define SYSLOG   (1u << SINK_SYSLOG)
-#define JOURNALD (1u << SINK_JOURNALD)
-#define OTHERS   (UNIX | SYSLOG | JOURNALD)
+#define MS       USEC_PER_MSEC
+#define SECONDS  USEC_PER_SEC
+#define MINUTES  (60 * USEC_PER_SEC)
+#define HOURS    (60 * MINUTES)
+#define DAYS     (24 * HOURS)
+#define WEBHOOK  SINK_BIT(SINK_WEBHOOK)
+#define UNIX     SINK_BIT(SINK_UNIX)
+#define SYSLOG   SINK_BIT(SINK_SYSLOG)
+#define JOURNALD SINK_BIT(SINK_JOURNALD)
 
-#define MINUTE (60 * USEC_PER_SEC)
-#define HOUR   (60 * MINUTE)
-#define DAY    (24 * HOUR)
-
-const char *option_word_of(const struct option_word *words, int value)
-{
-	for (; words->word; words++) {
-		if (words->value == value)
-			return words->word;
+#define MAIN(_key, _kind, _member, ...)                                                          \
+	{                                                                                        \
+		.key = (_key), .kind = KIND_##_kind, .offset = offsetof(struct config, _member), \
+		__VA_ARGS__                                                                      \
 	}
-	return NULL;
-}
+#define DATABASE(_key, _kind, _member, ...)                                    \
+	{                                                                      \
+		.key = (_key), .kind = KIND_##_kind,                           \
+		.offset = offsetof(struct database_conf, _member), __VA_ARGS__ \
+	}
+#define SINK(_sinks, _key, _kind, _member, ...)                            \
+	{                                                                  \
+		.key = (_key), .kind = KIND_##_kind, .sinks = (_sinks),    \
+		.offset = offsetof(struct sink_conf, _member), __VA_ARGS__ \
+	}
 
-/* --- top and log ------------------------------------------------------------------------------- */
-
-#define TOP(_member) .offset = offsetof(struct config, _member)
-
-static const struct option top_options[] = {
-	{ "state_directory", OPTION_PATH, TOP(state_directory), .min = 1, .max = 4000,
-	  .doc = "Where the daemon keeps what must survive it. Default: $STATE_DIRECTORY, which "
-		 "systemd sets, else /var/lib/schemarelay." },
-	{ "include", OPTION_LIST, TOP(include), .min = 0, .max = 64,
-	  .fallback = "[\"conf.d/*.json\"]",
-	  .doc = "Further files with databases and sinks, relative to this one; patterns as in "
-		 "glob(7), in the order of their names." },
+static const struct option_word start_words[] = {
+	{ "earliest", START_EARLIEST },
+	{ "latest", START_LATEST },
+	{ NULL, 0 },
 };
 
-static const struct option_word log_formats[] = {
+const struct option_word sink_type_words[] = {
+	{ "webhook", SINK_WEBHOOK },   { "unix", SINK_UNIX }, { "syslog", SINK_SYSLOG },
+	{ "journald", SINK_JOURNALD }, { NULL, 0 },
+};
+
+static const struct option_word webhook_format_words[] = {
+	{ "cloudevents", WEBHOOK_CLOUDEVENTS },
+	{ "cloudevents-binary", WEBHOOK_CLOUDEVENTS_BINARY },
+	{ "raw", WEBHOOK_RAW },
+	{ NULL, 0 },
+};
+
+static const struct option_word unix_mode_words[] = {
+	{ "listen", UNIX_LISTEN },
+	{ "connect", UNIX_CONNECT },
+	{ NULL, 0 },
+};
+
+static const struct option_word unix_socket_words[] = {
+	{ "stream", UNIX_STREAM },
+	{ "datagram", UNIX_DATAGRAM },
+	{ NULL, 0 },
+};
+
+static const struct option_word unix_format_words[] = {
+	{ "cloudevents", UNIX_CLOUDEVENTS },
+	{ "raw", UNIX_RAW },
+	{ NULL, 0 },
+};
+
+static const struct option_word transport_words[] = {
+	{ "local", SYSLOG_LOCAL }, { "udp", SYSLOG_UDP }, { "tcp", SYSLOG_TCP },
+	{ "tls", SYSLOG_TLS },     { NULL, 0 },
+};
+
+static const struct option_word facility_words[] = {
+	{ "kern", LOG_KERN },     { "user", LOG_USER },         { "mail", LOG_MAIL },
+	{ "daemon", LOG_DAEMON }, { "auth", LOG_AUTH },         { "syslog", LOG_SYSLOG },
+	{ "lpr", LOG_LPR },       { "news", LOG_NEWS },         { "uucp", LOG_UUCP },
+	{ "cron", LOG_CRON },     { "authpriv", LOG_AUTHPRIV }, { "ftp", LOG_FTP },
+	{ "local0", LOG_LOCAL0 }, { "local1", LOG_LOCAL1 },     { "local2", LOG_LOCAL2 },
+	{ "local3", LOG_LOCAL3 }, { "local4", LOG_LOCAL4 },     { "local5", LOG_LOCAL5 },
+	{ "local6", LOG_LOCAL6 }, { "local7", LOG_LOCAL7 },     { NULL, 0 },
+};
+
+static const struct option_word severity_words[] = {
+	{ "emerg", LOG_EMERG }, { "alert", LOG_ALERT },     { "crit", LOG_CRIT },
+	{ "err", LOG_ERR },     { "warning", LOG_WARNING }, { "notice", LOG_NOTICE },
+	{ "info", LOG_INFO },   { "debug", LOG_DEBUG },     { NULL, 0 },
+};
+
+static const struct option_word log_format_words[] = {
 	{ "auto", LOG_CONF_AUTO },
 	{ "plain", LOG_CONF_PLAIN },
 	{ "json", LOG_CONF_JSON },
@@ -45,248 +97,226 @@ static const struct option_word log_formats[] = {
 	{ NULL, 0 },
 };
 
-static const struct option_word log_levels[] = {
+static const struct option_word level_words[] = {
 	{ "error", LOG_ERR }, { "warning", LOG_WARNING }, { "notice", LOG_NOTICE },
 	{ "info", LOG_INFO }, { "debug", LOG_DEBUG },     { NULL, 0 },
 };
 
-static const struct option log_options[] = {
-	{ "format", OPTION_WORD, offsetof(struct log_conf, format), .fallback = "\"auto\"",
-	  .words = log_formats,
-	  .doc = "How the log on standard error looks. auto: the journal's fields under systemd, "
-		 "plain lines elsewhere." },
-	{ "level", OPTION_WORD, offsetof(struct log_conf, level), .fallback = "\"info\"",
-	  .words = log_levels, .doc = "The least important lines that are still written." },
+static const struct option main_rows[] = {
+	MAIN("state_directory", STRING, state_directory, .flags = OPTION_RESTART,
+	     .check = text_check_absolute, .fallback = "/var/lib/schemarelay",
+	     .doc = "Where the relay keeps what must survive a restart; $STATE_DIRECTORY, which "
+		    "systemd sets, comes before the default."),
+	MAIN("include", STRINGS, include, .max = 64, .check = text_check_pattern,
+	     .fallback = "[\"conf.d/*.json\"]",
+	     .doc = "Further files, as glob patterns relative to this file's directory, read in the "
+		    "order of their names; they hold databases and sinks only, and a pattern "
+		    "without a wildcard must match."),
+	MAIN("log.format", WORD, log.format, .words = log_format_words, .fallback = "auto",
+	     .doc = "How log lines look: auto is journal where standard error leads to the journal, "
+		    "else plain."),
+	MAIN("log.level", WORD, log.level, .words = level_words, .fallback = "info",
+	     .doc = "The least urgent log lines that are written."),
 };
 
-/* --- databases --------------------------------------------------------------------------------- */
-
-#define DB(_member) .offset = offsetof(struct database_conf, _member)
-
-static const struct option_word starts[] = {
-	{ "earliest", START_EARLIEST },
-	{ "latest", START_LATEST },
-	{ NULL, 0 },
+static const struct option database_rows[] = {
+	DATABASE("dsn", DSN, dsn, .flags = OPTION_REQUIRED, .max = LIMIT_DSN,
+		 .doc = "Whereto and as whom: a connection string or URI of libpq, with one host; "
+			"host=/directory is a local socket. The password belongs into "
+			"password_file."),
+	DATABASE("password_file", SECRET, password, .max = LIMIT_SECRET_BYTES,
+		 .check = text_check_password,
+		 .doc = "A file with the password: absolute, or a name in $CREDENTIALS_DIRECTORY."),
+	DATABASE("channels", STRINGS, channels, .min = 1, .max = 64, .check = text_check_channel,
+		 .fallback = "[\"schema_changed\"]",
+		 .doc = "The channels to listen to; schema_changed is the doorbell of schema "
+			"changes, what arrives on others is relayed as it is."),
+	DATABASE("start", WORD, start, .words = start_words, .fallback = "earliest",
+		 .doc = "Where to begin in a journal of which nothing was read yet: with its "
+			"earliest row, or with what comes from now on."),
+	DATABASE("connect_timeout", DURATION, connect_timeout, .min = 100 * MS, .max = 5 * MINUTES,
+		 .fallback = "10s", .doc = "How long one attempt to connect may take."),
+	DATABASE("heartbeat", DURATION, heartbeat, .min = 100 * MS, .max = HOURS, .fallback = "30s",
+		 .doc = "How often a quiet connection is tested, the journal read without a "
+			"doorbell, and the triggers audited."),
+	DATABASE("backoff.initial", DURATION, backoff.initial, .min = 10 * MS, .max = HOURS,
+		 .fallback = "500ms", .doc = "The first wait after a failure to connect."),
+	DATABASE("backoff.max", DURATION, backoff.max, .min = 10 * MS, .max = DAYS,
+		 .fallback = "60s", .doc = "The longest wait between two attempts to connect."),
 };
 
-static const struct option database_options[] = {
-	{ "dsn", OPTION_STRING, DB(dsn), .flags = OPTION_REQUIRED, .min = 1, .max = 4000,
-	  .doc = "How to reach the database: a connection string or URI of libpq, with one host." },
-	{ "password_file", OPTION_SECRET, DB(password), .max = LIMIT_SECRET_BYTES,
-	  .doc = "A file with the password: absolute, or a name in $CREDENTIALS_DIRECTORY." },
-	{ "channels", OPTION_LIST, DB(channels), .min = 1, .max = 64,
-	  .fallback = "[\"schema_changed\"]",
-	  .doc = "The channels to LISTEN on. schema_changed is the doorbell of the journal; what "
-		 "arrives on others is relayed as it is." },
-	{ "start", OPTION_WORD, DB(start), .fallback = "\"earliest\"", .words = starts,
-	  .doc = "Where to begin with a journal that was never read: at its earliest row, or with "
-		 "what comes next." },
-	{ "connect_timeout", OPTION_DURATION, DB(connect_timeout), .min = 100 * USEC_PER_MSEC,
-	  .max = 5 * MINUTE, .fallback = "\"10s\"",
-	  .doc = "Give up on one attempt to connect after this long." },
-	{ "heartbeat", OPTION_DURATION, DB(heartbeat), .min = USEC_PER_SEC, .max = HOUR,
-	  .fallback = "\"30s\"",
-	  .doc = "How often the journal, the triggers and the connection are looked at when no "
-		 "doorbell rings." },
-	{ "backoff.initial", OPTION_DURATION, DB(backoff.initial), .min = 10 * USEC_PER_MSEC,
-	  .max = 10 * MINUTE, .fallback = "\"500ms\"",
-	  .doc = "The least pause before the next attempt to connect." },
-	{ "backoff.max", OPTION_DURATION, DB(backoff.max), .min = 10 * USEC_PER_MSEC, .max = HOUR,
-	  .fallback = "\"60s\"", .doc = "The longest pause before the next attempt to connect." },
+#define PATTERNS_MAX 1024
+
+static const struct option sink_rows[] = {
+	SINK(SINK_ANY, "type", WORD, type, .flags = OPTION_REQUIRED | OPTION_TRANSPORT,
+	     .words = sink_type_words, .doc = "The kind of the sink."),
+	SINK(SINK_ANY, "paused", BOOLEAN, paused, .fallback = "false",
+	     .doc = "Keep what the sink is owed instead of delivering it."),
+	SINK(SINK_ANY, "match.databases", STRINGS, match.wanted.databases, .min = 1,
+	     .max = PATTERNS_MAX, .check = text_check_pattern, .fallback = "[\"*\"]",
+	     .doc = "Glob patterns of the names that databases have in this configuration."),
+	SINK(SINK_ANY, "match.tags", STRINGS, match.wanted.tags, .min = 1, .max = PATTERNS_MAX,
+	     .check = text_check_pattern, .fallback = "[\"*\"]",
+	     .doc = "Glob patterns of command tags, in upper case: \"CREATE TABLE\", \"ALTER *\"."),
+	SINK(SINK_ANY, "match.schemas", STRINGS, match.wanted.schemas, .min = 1,
+	     .max = PATTERNS_MAX, .check = text_check_pattern, .fallback = "[\"*\"]",
+	     .doc = "Glob patterns of the schemas of objects; an object without a schema matches "
+		    "\"*\" only."),
+	SINK(SINK_ANY, "match.object_types", STRINGS, match.wanted.object_types, .min = 1,
+	     .max = PATTERNS_MAX, .check = text_check_pattern, .fallback = "[\"*\"]",
+	     .doc = "Glob patterns of the types of objects, in lower case: \"table\", \"index\"."),
+	SINK(SINK_ANY, "match.not.databases", STRINGS, match.unwanted.databases,
+	     .max = PATTERNS_MAX, .check = text_check_pattern, .fallback = "[]",
+	     .doc = "Databases that are left out, although match.databases names them."),
+	SINK(SINK_ANY, "match.not.tags", STRINGS, match.unwanted.tags, .max = PATTERNS_MAX,
+	     .check = text_check_pattern, .fallback = "[]",
+	     .doc = "Command tags that are left out."),
+	SINK(SINK_ANY, "match.not.schemas", STRINGS, match.unwanted.schemas, .max = PATTERNS_MAX,
+	     .check = text_check_pattern, .fallback = "[]",
+	     .doc = "Schemas whose objects are left out."),
+	SINK(SINK_ANY, "match.not.object_types", STRINGS, match.unwanted.object_types,
+	     .max = PATTERNS_MAX, .check = text_check_pattern, .fallback = "[]",
+	     .doc = "Types of objects that are left out."),
+	SINK(SINK_ANY, "match.temporary", BOOLEAN, match.temporary, .fallback = "true",
+	     .doc = "Whether changes of temporary objects are wanted."),
+	SINK(SINK_ANY, "match.no_op", BOOLEAN, match.no_op, .fallback = "true",
+	     .doc = "Whether commands that touched nothing (IF NOT EXISTS) are wanted."),
+	SINK(SINK_ANY, "match.resync", BOOLEAN, match.resync, .fallback = "true",
+	     .doc = "Whether resyncs are wanted: the notice that changes may have been missed."),
+	SINK(SINK_ANY, "in_flight", NUMBER, in_flight, .min = 1, .max = 1024, .fallback = "64",
+	     .doc = "How many deliveries may be under way at once; of one database it is always "
+		    "one."),
+	SINK(SINK_ANY, "backoff.initial", DURATION, backoff.initial, .min = 10 * MS, .max = HOURS,
+	     .fallback = "1s", .doc = "The first wait after a failed delivery; it doubles."),
+	SINK(SINK_ANY, "backoff.max", DURATION, backoff.max, .min = 10 * MS, .max = DAYS,
+	     .fallback = "5min", .doc = "The longest wait between two tries."),
+	SINK(WEBHOOK, "give_up_after", DURATION_OR_NEVER, give_up_after, .min = SECONDS,
+	     .max = 3650 * DAYS, .fallback = "72h",
+	     .doc = "The age at which a delivery that keeps failing is given up."),
+	SINK(UNIX | SYSLOG | JOURNALD, "give_up_after", DURATION_OR_NEVER, give_up_after,
+	     .min = SECONDS, .max = 3650 * DAYS, .fallback = "never",
+	     .doc = "The age at which a delivery that keeps failing is given up."),
+
+	SINK(WEBHOOK, "url", STRING, webhook.url, .flags = OPTION_REQUIRED | OPTION_TRANSPORT,
+	     .check = text_check_url,
+	     .doc = "Whereto changes are POSTed: http or https, without user, password or "
+		    "fragment."),
+	SINK(WEBHOOK, "format", WORD, webhook.format, .flags = OPTION_TRANSPORT,
+	     .words = webhook_format_words, .fallback = "cloudevents",
+	     .doc = "The body: a CloudEvent as JSON, a CloudEvent whose attributes are headers, or "
+		    "the payload alone."),
+	SINK(WEBHOOK, "secret_files", SECRETS, webhook.secrets, .flags = OPTION_TRANSPORT, .max = 8,
+	     .check = text_check_webhook_secret, .fallback = "[]",
+	     .doc = "Files with secrets (whsec_ and 24 to 64 bytes in base 64) that sign each "
+		    "request as Standard Webhooks says: absolute, or names in "
+		    "$CREDENTIALS_DIRECTORY; several while one is being exchanged."),
+	SINK(WEBHOOK, "headers", HEADERS, webhook.headers, .flags = OPTION_TRANSPORT, .max = 64,
+	     .fallback = "{}",
+	     .doc = "Further headers of each request, as an object of names and values."),
+	SINK(WEBHOOK, "bearer_token_file", SECRET, webhook.bearer_token, .flags = OPTION_TRANSPORT,
+	     .max = LIMIT_SECRET_BYTES, .check = text_check_token,
+	     .doc = "A file with the token for Authorization: Bearer."),
+	SINK(WEBHOOK, "basic_auth_file", SECRET, webhook.basic_auth, .flags = OPTION_TRANSPORT,
+	     .max = LIMIT_SECRET_BYTES, .check = text_check_credentials,
+	     .doc = "A file with user:password for Authorization: Basic."),
+	SINK(WEBHOOK, "ca_file", FILE, webhook.ca_file, .flags = OPTION_TRANSPORT,
+	     .max = LIMIT_CERT_BYTES, .check = text_check_certificate,
+	     .doc = "A file with the certificates (PEM) that are trusted, instead of the system's."),
+	SINK(WEBHOOK, "client_certificate_file", FILE, webhook.client_certificate_file,
+	     .flags = OPTION_TRANSPORT, .max = LIMIT_CERT_BYTES, .check = text_check_certificate,
+	     .doc = "A file with the relay's own certificate (PEM) and those of its issuers."),
+	SINK(WEBHOOK, "client_key_file", SECRET, webhook.client_key, .flags = OPTION_TRANSPORT,
+	     .max = LIMIT_CERT_BYTES, .check = text_check_private_key,
+	     .doc = "A file with that certificate's private key (PEM, not encrypted)."),
+	SINK(WEBHOOK, "timeout", DURATION, webhook.timeout, .flags = OPTION_TRANSPORT,
+	     .min = 100 * MS, .max = 5 * MINUTES, .fallback = "15s",
+	     .doc = "How long one request may take, from the connection to the answer's end."),
+	SINK(WEBHOOK, "batch.max", NUMBER, webhook.batch_max, .flags = OPTION_TRANSPORT, .min = 1,
+	     .max = 1000, .fallback = "1",
+	     .doc = "How many changes that arrived during a request may go together with the "
+		    "next."),
+	SINK(WEBHOOK, "debounce", DURATION, webhook.debounce, .flags = OPTION_TRANSPORT,
+	     .max = HOURS, .fallback = "0",
+	     .doc = "After a change has gone at once, let one request stand for all that follow in "
+		    "this time."),
+
+	SINK(UNIX, "path", STRING, unix_.path, .flags = OPTION_REQUIRED | OPTION_TRANSPORT,
+	     .check = text_check_socket, .doc = "The socket's absolute path, at most 107 bytes."),
+	SINK(UNIX, "mode", WORD, unix_.mode, .flags = OPTION_TRANSPORT, .words = unix_mode_words,
+	     .fallback = "listen",
+	     .doc = "Whether the relay makes the socket and any number of programs connect to it, "
+		    "or connects to another program's."),
+	SINK(UNIX, "socket", WORD, unix_.socket, .flags = OPTION_TRANSPORT,
+	     .words = unix_socket_words, .fallback = "stream",
+	     .doc = "The type of the socket that mode connect connects to."),
+	SINK(UNIX, "permissions", PERMISSIONS, unix_.permissions, .flags = OPTION_TRANSPORT,
+	     .max = 0777, .fallback = "0660",
+	     .doc = "The socket's permissions, as an octal string: who may connect must be able to "
+		    "write."),
+	SINK(UNIX, "group", STRING, unix_.group, .flags = OPTION_TRANSPORT,
+	     .check = text_check_group,
+	     .doc = "The group that the socket is given to; without it, the relay's own."),
+	SINK(UNIX, "format", WORD, unix_.format, .flags = OPTION_TRANSPORT,
+	     .words = unix_format_words, .fallback = "cloudevents",
+	     .doc = "Each line: a CloudEvent as JSON, or the payload alone."),
+
+	SINK(SYSLOG, "transport", WORD, syslog.transport, .flags = OPTION_TRANSPORT,
+	     .words = transport_words, .fallback = "local",
+	     .doc = "How messages travel: to this machine's own syslog, by UDP, TCP or TLS."),
+	SINK(SYSLOG, "address", ADDRESS, syslog, .flags = OPTION_TRANSPORT,
+	     .doc = "host:port or [v6]:port of the receiver (port 514 without one, 6514 for tls), "
+		    "required but for local; there, the socket's absolute path (/dev/log without "
+		    "one)."),
+	SINK(SYSLOG, "facility", WORD, syslog.facility, .flags = OPTION_TRANSPORT,
+	     .words = facility_words, .fallback = "authpriv", .doc = "The messages' facility."),
+	SINK(SYSLOG, "severity", WORD, syslog.severity, .flags = OPTION_TRANSPORT,
+	     .words = severity_words, .fallback = "notice", .doc = "The messages' severity."),
+	SINK(SYSLOG, "app_name", STRING, syslog.app_name, .flags = OPTION_TRANSPORT,
+	     .check = text_check_app_name, .fallback = "schemarelay",
+	     .doc = "The application's name in each message: 1 to 48 printable ASCII characters."),
+	SINK(SYSLOG, "enterprise_number", NUMBER, syslog.enterprise_number,
+	     .flags = OPTION_TRANSPORT, .min = 1, .max = UINT32_MAX, .fallback = "32473",
+	     .doc = "The private enterprise number in the name of the structured data; the default "
+		    "is the one reserved for documentation."),
+	SINK(SYSLOG, "ca_file", FILE, syslog.ca_file, .flags = OPTION_TRANSPORT,
+	     .max = LIMIT_CERT_BYTES, .check = text_check_certificate,
+	     .doc = "A file with the certificates (PEM) that are trusted, instead of the system's."),
+	SINK(SYSLOG, "client_certificate_file", FILE, syslog.client_certificate_file,
+	     .flags = OPTION_TRANSPORT, .max = LIMIT_CERT_BYTES, .check = text_check_certificate,
+	     .doc = "A file with the relay's own certificate (PEM) and those of its issuers."),
+	SINK(SYSLOG, "client_key_file", SECRET, syslog.client_key, .flags = OPTION_TRANSPORT,
+	     .max = LIMIT_CERT_BYTES, .check = text_check_private_key,
+	     .doc = "A file with that certificate's private key (PEM, not encrypted)."),
 };
 
-/* --- sinks ------------------------------------------------------------------------------------- */
-
-#define SINK(_member) .offset = offsetof(struct sink_conf, _member)
-
-const struct option_word config_sink_types[] = {
-	{ "webhook", SINK_WEBHOOK },   { "unix", SINK_UNIX }, { "syslog", SINK_SYSLOG },
-	{ "journald", SINK_JOURNALD }, { NULL, 0 },
+const struct option_table option_tables[_OPTIONS_N] = {
+	[OPTIONS_MAIN] = { .path = "", .rows = main_rows, .n = ARRAY_SIZE(main_rows) },
+	[OPTIONS_DATABASE] = { .path = "databases.<name>",
+			       .rows = database_rows,
+			       .n = ARRAY_SIZE(database_rows) },
+	[OPTIONS_SINK] = { .path = "sinks.<name>", .rows = sink_rows, .n = ARRAY_SIZE(sink_rows) },
 };
 
-static const struct option_word webhook_formats[] = {
-	{ "cloudevents", WEBHOOK_CLOUDEVENTS },
-	{ "cloudevents-binary", WEBHOOK_CLOUDEVENTS_BINARY },
-	{ "raw", WEBHOOK_RAW },
-	{ NULL, 0 },
-};
-
-static const struct option_word unix_modes[] = {
-	{ "listen", UNIX_LISTEN },
-	{ "connect", UNIX_CONNECT },
-	{ NULL, 0 },
-};
-
-static const struct option_word unix_sockets[] = {
-	{ "stream", UNIX_STREAM },
-	{ "datagram", UNIX_DATAGRAM },
-	{ NULL, 0 },
-};
-
-static const struct option_word unix_formats[] = {
-	{ "cloudevents", UNIX_CLOUDEVENTS },
-	{ "raw", UNIX_RAW },
-	{ NULL, 0 },
-};
-
-static const struct option_word syslog_transports[] = {
-	{ "local", SYSLOG_LOCAL }, { "udp", SYSLOG_UDP }, { "tcp", SYSLOG_TCP },
-	{ "tls", SYSLOG_TLS },     { NULL, 0 },
-};
-
-static const struct option_word syslog_facilities[] = {
-	{ "authpriv", LOG_AUTHPRIV }, { "auth", LOG_AUTH },     { "cron", LOG_CRON },
-	{ "daemon", LOG_DAEMON },     { "ftp", LOG_FTP },       { "kern", LOG_KERN },
-	{ "lpr", LOG_LPR },           { "mail", LOG_MAIL },     { "news", LOG_NEWS },
-	{ "syslog", LOG_SYSLOG },     { "user", LOG_USER },     { "uucp", LOG_UUCP },
-	{ "local0", LOG_LOCAL0 },     { "local1", LOG_LOCAL1 }, { "local2", LOG_LOCAL2 },
-	{ "local3", LOG_LOCAL3 },     { "local4", LOG_LOCAL4 }, { "local5", LOG_LOCAL5 },
-	{ "local6", LOG_LOCAL6 },     { "local7", LOG_LOCAL7 }, { NULL, 0 },
-};
-
-static const struct option_word syslog_severities[] = {
-	{ "emerg", LOG_EMERG }, { "alert", LOG_ALERT },     { "crit", LOG_CRIT },
-	{ "err", LOG_ERR },     { "warning", LOG_WARNING }, { "notice", LOG_NOTICE },
-	{ "info", LOG_INFO },   { "debug", LOG_DEBUG },     { NULL, 0 },
-};
-
-#define PATTERNS(_key, _member, _default, _doc)                                                \
-	{                                                                                      \
-		_key, OPTION_LIST, SINK(_member), .min = 0, .max = 1000, .fallback = _default, \
-						  .doc = _doc                                  \
+bool option_word_value(const struct option_word *words, const char *name, int *ret)
+{
+	for (; words->name; words++) {
+		if (strcmp(words->name, name) == 0) {
+			*ret = words->value;
+			return true;
+		}
 	}
+	return false;
+}
 
-static const struct option sink_options[] = {
-	{ "type", OPTION_WORD, SINK(type), .flags = OPTION_REQUIRED | OPTION_TRANSPORT,
-	  .words = config_sink_types, .doc = "The kind of sink." },
-	{ "paused", OPTION_BOOLEAN, SINK(paused), .fallback = "false",
-	  .doc = "Deliver nothing for now; what it is owed is kept." },
-	PATTERNS(
-		"match.databases", match.wanted.databases, "[\"*\"]",
-		"Changes of which databases, by their configured names; patterns as in fnmatch(3)."),
-	PATTERNS("match.tags", match.wanted.tags, "[\"*\"]",
-		 "Which command tags: \"CREATE TABLE\", \"DROP *\"."),
-	PATTERNS("match.schemas", match.wanted.schemas, "[\"*\"]",
-		 "Objects in which schemas; what has none (GRANT) matches \"*\" only."),
-	PATTERNS("match.object_types", match.wanted.object_types, "[\"*\"]",
-		 "Which types of objects, in lower case: \"table\", \"index\"."),
-	PATTERNS("match.not.databases", match.unwanted.databases, "[]", "But not these databases."),
-	PATTERNS("match.not.tags", match.unwanted.tags, "[]", "But not these tags."),
-	PATTERNS("match.not.schemas", match.unwanted.schemas, "[]", "But not these schemas."),
-	PATTERNS("match.not.object_types", match.unwanted.object_types, "[]",
-		 "But not these types of objects."),
-	{ "match.temporary", OPTION_BOOLEAN, SINK(match.temporary), .fallback = "true",
-	  .doc = "Temporary objects, too." },
-	{ "match.no_op", OPTION_BOOLEAN, SINK(match.no_op), .fallback = "true",
-	  .doc = "Commands that touched nothing, too (IF NOT EXISTS that found it)." },
-	{ "match.resync", OPTION_BOOLEAN, SINK(match.resync), .fallback = "true",
-	  .doc = "Resyncs, too: \"changes may have been missed, refresh everything\"." },
-	{ "in_flight", OPTION_UINT, SINK(in_flight), .min = 1, .max = 1024, .fallback = "64",
-	  .doc = "Deliveries under way at once; at most one for each database." },
-	{ "backoff.initial", OPTION_DURATION, SINK(backoff.initial), .min = 10 * USEC_PER_MSEC,
-	  .max = HOUR, .fallback = "\"1s\"",
-	  .doc = "The first pause of a sink that is unwell; it doubles from there." },
-	{ "backoff.max", OPTION_DURATION, SINK(backoff.max), .min = 10 * USEC_PER_MSEC, .max = DAY,
-	  .fallback = "\"5min\"", .doc = "The longest pause of a sink that is unwell." },
-	{ "give_up_after", OPTION_DURATION, SINK(give_up_after), .kinds = WEBHOOK,
-	  .flags = OPTION_NEVER, .min = USEC_PER_SEC, .max = 3650 * DAY, .fallback = "\"72h\"",
-	  .doc = "Give a delivery up when it is older than this and the sink is unwell; or "
-		 "\"never\"." },
-	{ "give_up_after", OPTION_DURATION, SINK(give_up_after), .kinds = OTHERS,
-	  .flags = OPTION_NEVER, .min = USEC_PER_SEC, .max = 3650 * DAY, .fallback = "\"never\"",
-	  .doc = "Give a delivery up when it is older than this and the sink is unwell; or "
-		 "\"never\"." },
+const char *option_word_name(const struct option_word *words, int value)
+{
+	for (; words->name; words++)
+		if (words->value == value)
+			return words->name;
+	return NULL;
+}
 
-	{ "url", OPTION_STRING, SINK(webhook.url), .kinds = WEBHOOK,
-	  .flags = OPTION_REQUIRED | OPTION_TRANSPORT, .min = 1, .max = 2000,
-	  .doc = "Where to POST: http or https." },
-	{ "format", OPTION_WORD, SINK(webhook.format), .kinds = WEBHOOK, .flags = OPTION_TRANSPORT,
-	  .fallback = "\"cloudevents\"", .words = webhook_formats,
-	  .doc = "A CloudEvent in structured or binary mode, or the payload alone." },
-	{ "secret_files", OPTION_SECRETS, SINK(webhook.secrets), .kinds = WEBHOOK,
-	  .flags = OPTION_TRANSPORT, .min = 0, .max = 8, .fallback = "[]",
-	  .doc = "Files with secrets (\"whsec_\" and base 64) that sign each request as Standard "
-		 "Webhooks says; several while one replaces the other." },
-	{ "headers", OPTION_HEADERS, SINK(webhook.headers), .kinds = WEBHOOK,
-	  .flags = OPTION_TRANSPORT, .min = 0, .max = 64, .fallback = "{}",
-	  .doc = "Further request headers." },
-	{ "bearer_token_file", OPTION_SECRET, SINK(webhook.bearer_token), .kinds = WEBHOOK,
-	  .flags = OPTION_TRANSPORT, .max = LIMIT_SECRET_BYTES,
-	  .doc = "A file with the token for \"Authorization: Bearer\"." },
-	{ "basic_auth_file", OPTION_SECRET, SINK(webhook.basic_auth), .kinds = WEBHOOK,
-	  .flags = OPTION_TRANSPORT, .max = LIMIT_SECRET_BYTES,
-	  .doc = "A file with \"user:password\" for \"Authorization: Basic\"." },
-	{ "ca_file", OPTION_FILE, SINK(webhook.ca_file), .kinds = WEBHOOK,
-	  .flags = OPTION_TRANSPORT, .max = LIMIT_CERT_BYTES,
-	  .doc = "Trust these authorities (PEM) and no others. Default: the system's." },
-	{ "client_certificate_file", OPTION_FILE, SINK(webhook.client_certificate_file),
-	  .kinds = WEBHOOK, .flags = OPTION_TRANSPORT, .max = LIMIT_CERT_BYTES,
-	  .doc = "The certificate (PEM) to show to the receiver." },
-	{ "client_key_file", OPTION_SECRET, SINK(webhook.client_key), .kinds = WEBHOOK,
-	  .flags = OPTION_TRANSPORT, .max = LIMIT_CERT_BYTES, .doc = "Its key (PEM)." },
-	{ "timeout", OPTION_DURATION, SINK(webhook.timeout), .kinds = WEBHOOK,
-	  .flags = OPTION_TRANSPORT, .min = USEC_PER_MSEC, .max = 5 * MINUTE, .fallback = "\"15s\"",
-	  .doc = "Give up on one POST after this long." },
-	{ "batch.max", OPTION_UINT, SINK(webhook.batch_max), .kinds = WEBHOOK,
-	  .flags = OPTION_TRANSPORT, .min = 1, .max = 1000, .fallback = "1",
-	  .doc = "So many changes of one database in one POST at most." },
-	{ "debounce", OPTION_DURATION, SINK(webhook.debounce), .kinds = WEBHOOK,
-	  .flags = OPTION_TRANSPORT, .min = 0, .max = HOUR, .fallback = "\"0\"",
-	  .doc = "The first change goes at once, then one POST an interval stands for all that "
-		 "came meanwhile." },
-
-	{ "path", OPTION_PATH, SINK(unix_.path), .kinds = UNIX,
-	  .flags = OPTION_REQUIRED | OPTION_TRANSPORT, .min = 1, .max = 107, .doc = "The socket." },
-	{ "mode", OPTION_WORD, SINK(unix_.mode), .kinds = UNIX, .flags = OPTION_TRANSPORT,
-	  .fallback = "\"listen\"", .words = unix_modes,
-	  .doc = "listen: local programs connect to us. connect: we connect to somebody's socket." },
-	{ "socket", OPTION_WORD, SINK(unix_.socket), .kinds = UNIX, .flags = OPTION_TRANSPORT,
-	  .fallback = "\"stream\"", .words = unix_sockets, .doc = "The type of the socket." },
-	{ "permissions", OPTION_MODE, SINK(unix_.permissions), .kinds = UNIX,
-	  .flags = OPTION_TRANSPORT, .min = 0, .max = 0777, .fallback = "\"0660\"",
-	  .doc = "Who may connect: the socket's mode, in octal." },
-	{ "group", OPTION_STRING, SINK(unix_.group), .kinds = UNIX, .flags = OPTION_TRANSPORT,
-	  .min = 1, .max = 255, .doc = "The socket's group. Default: the daemon's." },
-	{ "format", OPTION_WORD, SINK(unix_.format), .kinds = UNIX, .flags = OPTION_TRANSPORT,
-	  .fallback = "\"cloudevents\"", .words = unix_formats,
-	  .doc = "A CloudEvent or the payload alone; one line each." },
-
-	{ "transport", OPTION_WORD, SINK(syslog.transport), .kinds = SYSLOG,
-	  .flags = OPTION_TRANSPORT, .fallback = "\"local\"", .words = syslog_transports,
-	  .doc = "How to reach the syslog daemon." },
-	{ "address", OPTION_STRING, SINK(syslog.address), .kinds = SYSLOG,
-	  .flags = OPTION_TRANSPORT, .min = 1, .max = 300,
-	  .doc = "udp, tcp, tls: host:port or [v6]:port, the port by default 514, 514 and 6514. "
-		 "local: the socket, by default /dev/log." },
-	{ "facility", OPTION_WORD, SINK(syslog.facility), .kinds = SYSLOG,
-	  .flags = OPTION_TRANSPORT, .fallback = "\"authpriv\"", .words = syslog_facilities,
-	  .doc = "The facility, as in syslog(3)." },
-	{ "severity", OPTION_WORD, SINK(syslog.severity), .kinds = SYSLOG,
-	  .flags = OPTION_TRANSPORT, .fallback = "\"notice\"", .words = syslog_severities,
-	  .doc = "The severity, as in syslog(3)." },
-	{ "app_name", OPTION_STRING, SINK(syslog.app_name), .kinds = SYSLOG,
-	  .flags = OPTION_TRANSPORT, .min = 1, .max = 48, .fallback = "\"schemarelay\"",
-	  .doc = "APP-NAME: 1 to 48 printable ASCII characters." },
-	{ "enterprise_number", OPTION_UINT, SINK(syslog.enterprise_number), .kinds = SYSLOG,
-	  .flags = OPTION_TRANSPORT, .min = 1, .max = UINT32_MAX, .fallback = "32473",
-	  .doc = "The private enterprise number in the name of the structured data; 32473 is the "
-		 "one for documentation." },
-	{ "ca_file", OPTION_FILE, SINK(syslog.ca_file), .kinds = SYSLOG, .flags = OPTION_TRANSPORT,
-	  .max = LIMIT_CERT_BYTES,
-	  .doc = "tls: trust these authorities (PEM) and no others. Default: the system's." },
-	{ "client_certificate_file", OPTION_FILE, SINK(syslog.client_certificate_file),
-	  .kinds = SYSLOG, .flags = OPTION_TRANSPORT, .max = LIMIT_CERT_BYTES,
-	  .doc = "tls: the certificate (PEM) to show to the receiver." },
-	{ "client_key_file", OPTION_SECRET, SINK(syslog.client_key), .kinds = SYSLOG,
-	  .flags = OPTION_TRANSPORT, .max = LIMIT_CERT_BYTES, .doc = "tls: its key (PEM)." },
-};
-
-#define TABLE(_options, _what)                                                    \
-	{                                                                         \
-		.options = (_options), .n = ARRAY_SIZE(_options), .what = (_what) \
-	}
-
-const struct option_table config_top_options = TABLE(top_options, "the configuration");
-const struct option_table config_log_options = TABLE(log_options, "the log");
-const struct option_table config_database_options = TABLE(database_options, "a database");
-const struct option_table config_sink_options = TABLE(sink_options, "a sink");
+const char *sink_type_name(enum sink_type type)
+{
+	return option_word_name(sink_type_words, (int)type);
+}

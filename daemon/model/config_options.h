@@ -1,72 +1,78 @@
 #pragma once
 
 /*
- * The options: one row each gives parsing, range, unit, default, the reference page and the JSON
- * Schema. A key with dots is nested ("backoff.initial").
+ * The options: one row each. A row says how its value is parsed, checked, compared, freed and
+ * documented; nothing about an option stands anywhere else but what ties several options together
+ * (config_check.c).
  */
 
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "base/macro.h"
 #include "model/config.h"
 
-enum option_type {
-	OPTION_BOOLEAN,  /* bool */
-	OPTION_UINT,     /* unsigned int; a JSON number */
-	OPTION_DURATION, /* usec_t; "15s" */
-	OPTION_MODE,     /* unsigned int; octal digits in a string */
-	OPTION_WORD,     /* int; one of `words` */
-	OPTION_STRING,   /* char * */
-	OPTION_PATH,     /* char *; absolute */
-	OPTION_FILE,     /* char *; a readable file, absolute or in $CREDENTIALS_DIRECTORY */
-	OPTION_LIST,     /* struct strlist */
-	OPTION_SECRET,   /* struct secret; a file likewise, read at once */
-	OPTION_SECRETS,  /* struct secretlist */
-	OPTION_HEADERS,  /* struct headerlist; an object of strings */
+enum option_kind {
+	KIND_BOOLEAN,           /* bool */
+	KIND_NUMBER,            /* unsigned int, min to max */
+	KIND_DURATION,          /* usec_t, min to max */
+	KIND_DURATION_OR_NEVER, /* the same or USEC_INFINITY */
+	KIND_WORD,              /* int or enum, from `words` */
+	KIND_PERMISSIONS,       /* unsigned int, an octal string */
+	KIND_STRING,            /* char *, judged by `check` */
+	KIND_DSN,               /* char *, judged by config_env.check_dsn */
+	KIND_STRINGS,           /* struct strlist of min to max items, each judged by `check` */
+	KIND_FILE,              /* char *: the path of a file, its bytes judged by `check` */
+	KIND_SECRET,  /* struct secret, its bytes judged by `check`; at most max of them */
+	KIND_SECRETS, /* struct secretlist of at most max items, likewise */
+	KIND_HEADERS, /* struct headerlist of at most max items */
+	KIND_ADDRESS, /* address, host, port, path of struct syslog_conf */
+	_KIND_N,
+};
+
+/* Which kinds of sinks an option belongs to. */
+#define SINK_BIT(_type) (1u << (_type))
+#define SINK_ANY        ((1u << _SINK_TYPE_N) - 1)
+
+enum {
+	OPTION_REQUIRED = 1,
+	OPTION_TRANSPORT =
+		2,          /* used by the sink's own kind, not by the part that all kinds share */
+	OPTION_RESTART = 4, /* takes effect at the next start only */
 };
 
 struct option_word {
-	const char *word;
+	const char *name; /* NULL ends the list */
 	int value;
 };
 
-#define OPTION_REQUIRED  1u
-#define OPTION_TRANSPORT 2u /* of a sink: a change of it opens the transport anew */
-#define OPTION_NEVER     4u /* a duration that may be "never" */
-
 struct option {
-	const char *key;
-	enum option_type type;
-	size_t offset;
-	unsigned int kinds; /* sinks: 1u << SINK_...; 0 elsewhere */
+	const char *key; /* a dot is nesting */
+	enum option_kind kind;
+	unsigned int sinks; /* SINK_BIT()s; 0 outside of sinks */
 	unsigned int flags;
-	uint64_t min, max;    /* of the value, or of a string's length or list's members */
-	const char *fallback; /* the default as JSON, or NULL: absent */
+	size_t offset; /* of the field in the table's struct */
+	uint64_t min, max;
+	const char *fallback; /* the default, as in a file but without quotes; NULL: none */
 	const struct option_word *words;
-	const char *doc;
+	const char *(*check)(const char *text);
+	const char *doc; /* one sentence, without the default and the range */
 };
 
+/* The rows of one struct; those of one group ("match.…") stand together, and the kinds of sinks have
+ * no two rows with the same key in common. */
 struct option_table {
-	const struct option *options;
+	const char *path; /* "databases.<name>"; "" for the outermost object */
+	const struct option *rows;
 	size_t n;
-	const char *what; /* "a database", "a webhook sink" for messages */
 };
 
-extern const struct option_table config_top_options;
-extern const struct option_table config_log_options;
-extern const struct option_table config_database_options;
-extern const struct option_table config_sink_options;
+enum { OPTIONS_MAIN, OPTIONS_DATABASE, OPTIONS_SINK, _OPTIONS_N };
 
-/* `type` of a sink: its words are the kinds. */
-extern const struct option_word config_sink_types[];
+extern const struct option_table option_tables[_OPTIONS_N];
+extern const struct option_word sink_type_words[];
 
-/* Has this row a say in an object of that kind? @kinds: 0 where there are none. */
-static inline bool option_applies(const struct option *o, unsigned int kinds)
-{
-	return o->kinds == 0 || (o->kinds & kinds) != 0;
-}
-
-/* The word of a value, or NULL. */
-const char *option_word_of(const struct option_word *words, int value);
+/* The word's value in *ret; false: there is no such word. */
+bool option_word_value(const struct option_word *words, const char *name, int *ret);
+/* NULL: no word has that value. */
+const char *option_word_name(const struct option_word *words, int value) _pure_;

@@ -1,541 +1,555 @@
-#include <ctype.h>
-#include <inttypes.h>
-#include <stdio.h>
+/*
+ * One option's value: from JSON into its field, compared, freed; one row per kind. Only what cannot
+ * be a secret is quoted in messages: words, quantities, numbers.
+ */
 
-#include "base/cleanup.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
 #include "base/error.h"
 #include "base/limits.h"
+#include "base/strbuf.h"
 #include "base/text.h"
-#include "model/config_private.h"
+#include "model/config_load.h"
+#include "model/config_text.h"
+#include "model/config_units.h"
 
-/* One option's default, parsed. */
-struct config_default {
-	struct config_default *next;
-	const struct option *option;
-	struct json_value *value;
-};
+#define QUOTED_MAX 40 /* bytes of a value in a message */
 
-static void *member(const void *object, const struct option *o)
+/* --- messages ------------------------------------------------------------------------------------ */
+
+static const char *with_article(enum json_type type)
 {
-	return (char *)(uintptr_t)object + o->offset;
+	static const char *const names[] = {
+		[JSON_NULL] = "null",       [JSON_BOOLEAN] = "true or false",
+		[JSON_NUMBER] = "a number", [JSON_STRING] = "a string",
+		[JSON_ARRAY] = "an array",  [JSON_OBJECT] = "an object",
+	};
+
+	return names[type];
 }
 
-static bool wants(struct config_loader *l, const struct config_place *at,
-		  const struct json_value *v, enum json_type type, const char *what)
+static void add_quoted(struct strbuf *b, const struct json_value *v)
 {
-	if (v->type == type)
-		return true;
-	config_error(l, at, "expected %s, found %s", what, json_type_name(v->type));
-	return false;
+	size_t n = MIN(v->n_text, (size_t)QUOTED_MAX);
+
+	n = text_utf8_truncate(v->text, n);
+	strbuf_add_char(b, '"');
+	text_add_escaped(b, v->text, n);
+	strbuf_add_str(b, n < v->n_text ? "...\"" : "\"");
 }
 
-/* --- numbers ----------------------------------------------------------------------------------- */
-
-/* Digits only; false: none, or too many. */
-static bool parse_digits(const char **p, unsigned int base, uint64_t *ret)
+static void add_words(struct strbuf *b, const struct option_word *words)
 {
-	const char *start = *p;
-	uint64_t n = 0;
+	for (const struct option_word *w = words; w->name; w++)
+		strbuf_addf(b, "%s\"%s\"", w == words ? "" : w[1].name ? ", " : " or ", w->name);
+}
 
-	for (; **p >= '0' && **p < (char)('0' + base); (*p)++) {
-		if (n > (UINT64_MAX - 9) / base)
-			return false;
-		n = n * base + (uint64_t)(**p - '0');
+static void add_count(struct strbuf *b, const struct option *o, const char *what)
+{
+	if (o->min > 0)
+		strbuf_addf(b, "an array of %llu to %llu %s", (unsigned long long)o->min,
+			    (unsigned long long)o->max, what);
+	else
+		strbuf_addf(b, "an array of at most %llu %s", (unsigned long long)o->max, what);
+}
+
+void config_value_describe(struct strbuf *b, const struct option *o)
+{
+	switch (o->kind) {
+	case KIND_NUMBER:
+		strbuf_addf(b, "a whole number from %llu to %llu", (unsigned long long)o->min,
+			    (unsigned long long)o->max);
+		break;
+	case KIND_DURATION:
+	case KIND_DURATION_OR_NEVER:
+		strbuf_add_str(b, "a duration from ");
+		units_add_duration(b, o->min);
+		strbuf_add_str(b, " to ");
+		units_add_duration(b, o->max);
+		strbuf_add_str(b, ", such as \"15s\" (us, ms, s, min, h, d)");
+		if (o->kind == KIND_DURATION_OR_NEVER)
+			strbuf_add_str(b, ", or \"never\"");
+		break;
+	case KIND_WORD:
+		add_words(b, o->words);
+		break;
+	case KIND_STRINGS:
+		add_count(b, o, "strings");
+		break;
+	case KIND_SECRETS:
+		add_count(b, o, "paths");
+		break;
+	default:
+		strbuf_add_str(b, config_value_kinds[o->kind].expected);
 	}
-	*ret = n;
-	return *p > start;
 }
 
-static const struct {
-	const char *unit;
-	usec_t usec;
-} units[] = {
-	{ "us", 1 },
-	{ "ms", USEC_PER_MSEC },
-	{ "s", USEC_PER_SEC },
-	{ "min", 60 * USEC_PER_SEC },
-	{ "h", 3600 * USEC_PER_SEC },
-	{ "d", 86400 * USEC_PER_SEC },
-};
-
-static bool parse_duration(const char *s, usec_t *ret)
+static const char *nearest_word(const struct option_word *words, const char *name)
 {
-	uint64_t n;
+	const char *nearest = NULL;
+	unsigned int best = UINT32_MAX;
 
-	if (strcmp(s, "0") == 0) {
-		*ret = 0;
-		return true;
-	}
-	if (!parse_digits(&s, 10, &n))
-		return false;
-	for (size_t i = 0; i < ARRAY_SIZE(units); i++) {
-		if (strcmp(s, units[i].unit) == 0) {
-			*ret = n > USEC_INFINITY / units[i].usec ? USEC_INFINITY - 1
-								 : n * units[i].usec;
-			return true;
+	for (; words->name; words++) {
+		unsigned int d = text_distance(words->name, name);
+
+		if (d < best && d <= MAX(strlen(words->name) / 3, (size_t)1)) {
+			best = d;
+			nearest = words->name;
 		}
 	}
-	return false;
+	return nearest;
 }
 
-/* In the largest unit that divides it. */
-static const char *show_duration(char *buf, size_t n, usec_t t)
-{
-	size_t i = ARRAY_SIZE(units) - 1;
-
-	while (i > 0 && (t == 0 || t % units[i].usec != 0))
-		i--;
-	(void)snprintf(buf, n, t == 0 ? "0" : "%" PRIu64 "%s", t / units[i].usec, units[i].unit);
-	return buf;
-}
-
-static void set_duration(struct config_loader *l, void *to, const struct option *o,
-			 const struct json_value *v, const struct config_place *at)
-{
-	char low[32], high[32];
-	usec_t t;
-
-	if (!wants(l, at, v, JSON_STRING, "a duration as a string, such as \"15s\""))
-		return;
-	if ((o->flags & OPTION_NEVER) && strcmp(v->text, "never") == 0) {
-		*(usec_t *)to = USEC_INFINITY;
-	} else if (!parse_duration(v->text, &t)) {
-		config_error(
-			l, at,
-			"\"%s\" is no duration: a whole number and one of us, ms, s, min, h, d%s",
-			v->text, o->flags & OPTION_NEVER ? "; or \"never\"" : "");
-	} else if (t < o->min || t > o->max) {
-		config_error(l, at, "\"%s\" is out of range: %s to %s", v->text,
-			     show_duration(low, sizeof(low), o->min),
-			     show_duration(high, sizeof(high), o->max));
-	} else {
-		*(usec_t *)to = t;
-	}
-}
-
-static void set_uint(struct config_loader *l, void *to, const struct option *o,
-		     const struct json_value *v, const struct config_place *at)
-{
-	const char *p = v->text;
-	uint64_t n;
-
-	if (!wants(l, at, v, JSON_NUMBER, "a whole number"))
-		return;
-	if (!parse_digits(&p, 10, &n) || *p)
-		config_error(l, at, "%s is no whole number", v->text);
-	else if (n < o->min || n > o->max)
-		config_error(l, at, "%s is out of range: %" PRIu64 " to %" PRIu64, v->text, o->min,
-			     o->max);
-	else
-		*(unsigned int *)to = (unsigned int)n;
-}
-
-static void set_mode(struct config_loader *l, void *to, const struct option *o,
-		     const struct json_value *v, const struct config_place *at)
-{
-	const char *p = v->text;
-	uint64_t n;
-
-	if (!wants(l, at, v, JSON_STRING, "octal digits in a string, such as \"0660\""))
-		return;
-	if (!parse_digits(&p, 8, &n) || *p || n > o->max)
-		config_error(l, at, "\"%s\" is no mode: octal digits, 0000 to 0777", v->text);
-	else
-		*(unsigned int *)to = (unsigned int)n;
-}
-
-/* --- strings ----------------------------------------------------------------------------------- */
-
-static void set_word(struct config_loader *l, void *to, const struct option *o,
-		     const struct json_value *v, const struct config_place *at)
+/* "expected ..., found ..."; @quote: the value may be shown. */
+static int unexpected(const struct config_context *c, const struct option *o,
+		      const struct json_value *v, bool quote)
 {
 	_cleanup_(strbuf_done)
-	struct strbuf all = STRBUF_INIT;
-
-	if (!wants(l, at, v, JSON_STRING, "a string"))
-		return;
-	for (const struct option_word *w = o->words; w->word; w++) {
-		if (strcmp(w->word, v->text) == 0) {
-			*(int *)to = w->value;
-			return;
-		}
-		strbuf_addf(&all, "%s%s", all.len ? ", " : "", w->word);
-	}
-	config_error(l, at, "\"%s\" is none of: %s", v->text, all.data ? all.data : "");
-}
-
-static bool string_is_good(struct config_loader *l, const struct config_place *at,
-			   const struct json_value *v, const struct option *o)
-{
-	if (!wants(l, at, v, JSON_STRING, "a string"))
-		return false;
-	if (v->n_text < o->min || v->n_text > o->max) {
-		config_error(l, at, "expected %" PRIu64 " to %" PRIu64 " bytes, found %zu", o->min,
-			     o->max, v->n_text);
-		return false;
-	}
-	for (const char *p = v->text; *p; p++) {
-		if ((unsigned char)*p < 0x20 || *p == 0x7f) {
-			config_error(l, at, "a control character has no place here");
-			return false;
-		}
-	}
-	return true;
-}
-
-static void set_string(struct config_loader *l, void *to, const char *s)
-{
-	*(char **)to = strdup(s);
-	if (!*(char **)to)
-		config_fail(l, error_origin(-ENOMEM));
-}
-
-static void set_text(struct config_loader *l, void *to, const struct option *o,
-		     const struct json_value *v, const struct config_place *at)
-{
-	if (!string_is_good(l, at, v, o))
-		return;
-	if (o->type == OPTION_PATH && v->text[0] != '/')
-		config_error(l, at, "\"%s\" is no absolute path", v->text);
-	else
-		set_string(l, to, v->text);
-}
-
-static void set_file(struct config_loader *l, void *to, const struct option *o,
-		     const struct json_value *v, const struct config_place *at)
-{
-	static const struct option path = { .min = 1, .max = 4000 };
-	_cleanup_(freep)
-	char *found = NULL;
-	const char *why;
+	struct strbuf b = STRBUF_INIT;
+	const char *word = NULL;
 	int r;
 
-	if (!string_is_good(l, at, v, &path))
-		return;
-	config_check_file(l, at, v->text, o->max);
-	r = config_find_file(&found, l->env, v->text, &why);
+	strbuf_add_str(&b, "expected ");
+	config_value_describe(&b, o);
+	strbuf_add_str(&b, ", found ");
+	if (v->type == JSON_STRING && quote)
+		add_quoted(&b, v);
+	else
+		strbuf_add_str(&b, with_article(v->type));
+	if (o->words && v->type == JSON_STRING)
+		word = nearest_word(o->words, v->text);
+	if (word)
+		strbuf_addf(&b, "; did you mean \"%s\"?", word);
+	r = strbuf_error(&b);
 	if (r < 0)
-		config_fail(l, error_fold(r));
-	else if (r == 0)
-		*(char **)to = TAKE(found);
+		return error_fold(r);
+	return error_fold(config_error(c, config_value_place(v), o->key, "%s", b.data));
 }
 
-static void set_secret(struct config_loader *l, void *to, const struct option *o,
-		       const struct json_value *v, const struct config_place *at)
+/* --- scalars ------------------------------------------------------------------------------------- */
+
+static int parse_boolean(_unused_ const struct config_context *c, _unused_ const struct option *o,
+			 const struct json_value *v, void *field)
 {
-	static const struct option path = { .min = 1, .max = 4000 };
-
-	if (string_is_good(l, at, v, &path))
-		config_load_secret(l, at, to, v->text, o->max);
-}
-
-/* --- lists ------------------------------------------------------------------------------------- */
-
-int strlist_add(struct strlist *list, const char *s)
-{
-	char **items;
-
-	/* Grows when the number is a power of two. */
-	if ((list->n & (list->n - 1)) == 0) {
-		items = realloc(list->items, (list->n ? list->n * 2 : 1) * sizeof(*items));
-		if (!items)
-			return error_origin(-ENOMEM);
-		list->items = items;
-	}
-	list->items[list->n] = strdup(s);
-	if (!list->items[list->n])
-		return error_origin(-ENOMEM);
-	list->n++;
+	*(bool *)field = v->boolean;
 	return 0;
 }
 
-void strlist_done(struct strlist *list)
+static bool equal_boolean(const void *a, const void *b)
 {
-	for (size_t i = 0; i < list->n; i++)
-		free(list->items[i]);
-	free(list->items);
-	*list = (struct strlist){ .n = 0 };
+	return *(const bool *)a == *(const bool *)b;
 }
 
-static size_t count_children(const struct json_value *v)
+static int parse_number(const struct config_context *c, const struct option *o,
+			const struct json_value *v, void *field)
 {
-	size_t n = 0;
+	uint64_t n = 0;
+	bool whole = strspn(v->text, "0123456789") == v->n_text && v->n_text <= 18;
 
-	for (const struct json_value *c = v->children; c; c = c->next)
-		n++;
-	return n;
+	for (size_t i = 0; whole && i < v->n_text; i++)
+		n = n * 10 + (uint64_t)(v->text[i] - '0');
+	if (!whole || n < o->min || n > o->max)
+		return error_fold(unexpected(c, o, v, false));
+	*(unsigned int *)field = (unsigned int)n;
+	return 0;
 }
 
-/* The number of members; false: the error is reported. */
-static bool list_is_good(struct config_loader *l, const struct config_place *at,
-			 const struct json_value *v, const struct option *o, size_t *ret_n)
+static bool equal_number(const void *a, const void *b)
 {
-	*ret_n = count_children(v);
-	if (*ret_n >= o->min && *ret_n <= o->max)
-		return true;
-	config_error(l, at, "expected %" PRIu64 " to %" PRIu64 " members, found %zu", o->min,
-		     o->max, *ret_n);
-	return false;
+	return *(const unsigned int *)a == *(const unsigned int *)b;
 }
 
-/* Calls @fn for each string of the list, with its own place. */
-static void for_each_string(struct config_loader *l, const struct json_value *v,
-			    const struct config_place *at,
-			    void (*fn)(struct config_loader *l, void *to, const char *s,
-				       const struct config_place *at, const struct option *o),
-			    void *to, const struct option *o)
+static int parse_duration(const struct config_context *c, const struct option *o,
+			  const struct json_value *v, void *field)
 {
-	static const struct option item = { .min = 1, .max = 4000 };
+	uint64_t usec;
+
+	if (o->kind == KIND_DURATION_OR_NEVER && strcmp(v->text, "never") == 0)
+		usec = USEC_INFINITY;
+	else if (!units_parse_duration(&usec, v->text) || usec < o->min || usec > o->max)
+		return error_fold(unexpected(c, o, v, true));
+	*(usec_t *)field = usec;
+	return 0;
+}
+
+static bool equal_duration(const void *a, const void *b)
+{
+	return *(const usec_t *)a == *(const usec_t *)b;
+}
+
+static int parse_word(const struct config_context *c, const struct option *o,
+		      const struct json_value *v, void *field)
+{
+	if (!option_word_value(o->words, v->text, field))
+		return error_fold(unexpected(c, o, v, true));
+	return 0;
+}
+
+static int parse_permissions(const struct config_context *c, const struct option *o,
+			     const struct json_value *v, void *field)
+{
+	unsigned int mode = 0;
+
+	if (v->n_text < 1 || v->n_text > 4 || strspn(v->text, "01234567") != v->n_text)
+		return error_fold(unexpected(c, o, v, true));
+	for (const char *p = v->text; *p; p++)
+		mode = mode * 8 + (unsigned int)(*p - '0');
+	if (mode > o->max)
+		return error_fold(unexpected(c, o, v, true));
+	*(unsigned int *)field = mode;
+	return 0;
+}
+
+/* --- text ---------------------------------------------------------------------------------------- */
+
+static int set_text(char **field, const char *text, size_t n)
+{
+	char *copy = strndup(text, n);
+
+	if (!copy)
+		return error_origin(-ENOMEM);
+	(void)free_secret(*field);
+	*field = copy;
+	return 0;
+}
+
+static int parse_string(const struct config_context *c, const struct option *o,
+			const struct json_value *v, void *field)
+{
+	const char *fault = o->check(v->text);
+
+	if (fault)
+		return error_fold(config_error(c, config_value_place(v), o->key, "%s", fault));
+	return error_fold(set_text(field, v->text, v->n_text));
+}
+
+static bool equal_string(const void *a, const void *b)
+{
+	return text_equal(*(char *const *)a, *(char *const *)b);
+}
+
+/* A dsn may hold a password, so every text is wiped. */
+static void done_string(void *field)
+{
+	*(char **)field = free_secret(*(char **)field);
+}
+
+static int parse_dsn(const struct config_context *c, const struct option *o,
+		     const struct json_value *v, void *field)
+{
+	const struct config_env *env = c->loader->env;
+	_cleanup_(freep)
+	char *message = NULL;
+	bool has_password = false;
+	int r;
+
+	if (v->n_text == 0 || v->n_text > o->max)
+		return error_fold(config_error(c, config_value_place(v), o->key,
+					       "expected a connection string of 1 to %llu bytes",
+					       (unsigned long long)o->max));
+	r = env->check_dsn ? env->check_dsn(v->text, &has_password, &message) : 0;
+	if (r < 0)
+		return error_fold(r);
+	if (r > 0)
+		return error_fold(config_error(c, config_value_place(v), o->key, "%s",
+					       message ? message : "no valid connection string"));
+	if (has_password) {
+		r = config_warning(c, config_value_place(v), o->key,
+				   "holds a password, which everybody who may read this file sees: "
+				   "password_file is the better place");
+		if (r < 0)
+			return error_fold(r);
+	}
+	return error_fold(set_text(field, v->text, v->n_text));
+}
+
+/* --- lists --------------------------------------------------------------------------------------- */
+
+static int compare_texts(const void *a, const void *b)
+{
+	const struct json_value *const *x = a, *const *y = b;
+	int order = strcmp((*x)->text, (*y)->text);
+
+	if (order != 0)
+		return order;
+	if ((*x)->line != (*y)->line)
+		return (*x)->line < (*y)->line ? -1 : 1;
+	return (*x)->column < (*y)->column ? -1 : (*x)->column > (*y)->column;
+}
+
+/* No string stands twice among the @n items of @v. */
+static int check_distinct(const struct config_context *c, const struct option *o,
+			  const struct json_value *v, size_t n)
+{
+	_cleanup_(freep)
+	const struct json_value **sorted = NULL;
 	size_t i = 0;
+	int r = 0;
 
-	for (const struct json_value *c = v->children; c && !l->failure; c = c->next, i++) {
-		_cleanup_(freep)
-		char *path = NULL;
-		struct config_place here;
+	if (n < 2)
+		return 0;
+	sorted = calloc(n, sizeof(struct json_value *));
+	if (!sorted)
+		return error_origin(-ENOMEM);
+	for (const struct json_value *item = v->children; item; item = item->next)
+		sorted[i++] = item;
+	qsort(sorted, n, sizeof(struct json_value *), compare_texts);
+	for (i = 1; i < n && r == 0; i++)
+		if (strcmp(sorted[i - 1]->text, sorted[i]->text) == 0)
+			r = config_error(c, config_value_place(sorted[i]), o->key,
+					 "stands in this array already, at %u:%u",
+					 sorted[i - 1]->line, sorted[i - 1]->column);
+	return error_fold(r);
+}
 
-		if (asprintf(&path, "%s[%zu]", at->path, i) < 0) {
-			path = NULL;
-			config_fail(l, error_origin(-ENOMEM));
-			return;
-		}
-		here = config_place_of(c, path);
-		if (string_is_good(l, &here, c, &item))
-			fn(l, to, c->text, &here, o);
+static int parse_strings(const struct config_context *c, const struct option *o,
+			 const struct json_value *v, void *field)
+{
+	struct strlist list = { .n = 0 };
+	bool sound = true;
+	size_t n = 0;
+	int r = 0;
+
+	for (const struct json_value *item = v->children; item; item = item->next)
+		n++;
+	if (n < o->min || n > o->max)
+		return error_fold(config_error(c, config_value_place(v), o->key,
+					       "expected %llu to %llu strings, found %zu",
+					       (unsigned long long)o->min,
+					       (unsigned long long)o->max, n));
+	for (const struct json_value *item = v->children; item && r == 0; item = item->next) {
+		const char *fault = item->type == JSON_STRING ? o->check(item->text) : NULL;
+
+		if (item->type != JSON_STRING)
+			r = config_error(c, config_value_place(item), o->key,
+					 "expected a string, found %s", with_article(item->type));
+		else if (fault)
+			r = config_error(c, config_value_place(item), o->key, "%s", fault);
+		else
+			r = strlist_add(&list, item->text, item->n_text);
+		sound = sound && item->type == JSON_STRING;
 	}
-}
-
-static void add_string(struct config_loader *l, void *to, const char *s,
-		       _unused_ const struct config_place *at, _unused_ const struct option *o)
-{
-	if (strlist_add(to, s) < 0)
-		config_fail(l, -ENOMEM);
-}
-
-static void add_secret(struct config_loader *l, void *to, const char *s,
-		       const struct config_place *at, _unused_ const struct option *o)
-{
-	struct secretlist *list = to;
-
-	config_load_secret(l, at, &list->items[list->n++], s, LIMIT_SECRET_BYTES);
-}
-
-static void set_list(struct config_loader *l, void *to, const struct option *o,
-		     const struct json_value *v, const struct config_place *at)
-{
-	struct secretlist *secrets = to;
-	size_t n;
-
-	if (!wants(l, at, v, JSON_ARRAY, "an array of strings") || !list_is_good(l, at, v, o, &n))
-		return;
-	if (o->type == OPTION_LIST) {
-		for_each_string(l, v, at, add_string, to, o);
-		return;
+	if (r == 0 && sound)
+		r = check_distinct(c, o, v, n);
+	if (r < 0) {
+		strlist_done(&list);
+		return error_fold(r);
 	}
-	secrets->items = calloc(n + 1, sizeof(*secrets->items));
-	if (!secrets->items)
-		config_fail(l, error_origin(-ENOMEM));
-	else
-		for_each_string(l, v, at, add_secret, to, o);
+	*(struct strlist *)field = list;
+	return 0;
 }
 
-static void set_headers(struct config_loader *l, void *to, const struct option *o,
-			const struct json_value *v, const struct config_place *at)
+static bool equal_strings(const void *a, const void *b)
 {
-	static const struct option value = { .min = 0, .max = 8000 };
-	struct headerlist *list = to;
-	size_t n;
+	const struct strlist *x = a, *y = b;
 
-	if (!wants(l, at, v, JSON_OBJECT, "an object of strings") || !list_is_good(l, at, v, o, &n))
-		return;
-	list->items = calloc(n + 1, sizeof(*list->items));
-	if (!list->items) {
-		config_fail(l, error_origin(-ENOMEM));
-		return;
+	if (x->n != y->n)
+		return false;
+	for (size_t i = 0; i < x->n; i++)
+		if (strcmp(x->items[i], y->items[i]) != 0)
+			return false;
+	return true;
+}
+
+static void done_strings(void *field)
+{
+	strlist_done(field);
+}
+
+/* --- headers ------------------------------------------------------------------------------------- */
+
+/* Why a header is not the user's to set; NULL: it is. */
+static const char *reserved_header(const char *name)
+{
+	static const char *const names[] = {
+		"Connection",
+		"Content-Encoding",
+		"Content-Length",
+		"Content-Type",
+		"Expect",
+		"Host",
+		"Keep-Alive",
+		"Proxy-Connection",
+		"TE",
+		"Trailer",
+		"Transfer-Encoding",
+		"Upgrade",
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		if (strcasecmp(names[i], name) == 0)
+			return "the relay sets this header itself";
+	if (strncasecmp(name, "webhook-", 8) == 0)
+		return "the relay sets the headers webhook-... itself (Standard Webhooks)";
+	if (strncasecmp(name, "ce-", 3) == 0)
+		return "the relay sets the headers ce-... itself (CloudEvents)";
+	return NULL;
+}
+
+/* What is wrong with the member @v, whose predecessors are in @list; at the value if *ret_value. */
+static const char *header_fault(const struct headerlist *list, const struct json_value *v,
+				bool *ret_value)
+{
+	const char *fault = text_check_header_name(v->key);
+
+	*ret_value = false;
+	if (!fault)
+		fault = reserved_header(v->key);
+	for (size_t i = 0; !fault && i < list->n; i++)
+		if (strcasecmp(list->items[i].name, v->key) == 0)
+			fault = "this header stands here already";
+	if (fault)
+		return fault;
+	*ret_value = true;
+	return v->type == JSON_STRING ? text_check_header_value(v->text)
+				      : "expected a string as the header's value";
+}
+
+static void done_headers(void *field)
+{
+	struct headerlist *list = field;
+
+	for (size_t i = 0; i < list->n; i++) {
+		free(list->items[i].name);
+		(void)free_secret(list->items[i].value);
 	}
-	for (const struct json_value *c = v->children; c && !l->failure; c = c->next) {
-		struct config_place here = config_place_of(c, at->path);
+	free(list->items);
+	*list = (struct headerlist){ .n = 0 };
+}
 
-		if (!string_is_good(l, &here, c, &value))
+static int parse_headers(const struct config_context *c, const struct option *o,
+			 const struct json_value *v, void *field)
+{
+	struct headerlist *list = field;
+	size_t n = 0;
+	int r;
+
+	for (const struct json_value *m = v->children; m; m = m->next)
+		n++;
+	if (n > o->max)
+		return error_fold(config_error(c, config_value_place(v), o->key,
+					       "expected at most %llu headers",
+					       (unsigned long long)o->max));
+	list->items = calloc(MAX(n, (size_t)1), sizeof(*list->items));
+	if (!list->items)
+		return error_origin(-ENOMEM);
+	for (const struct json_value *m = v->children; m; m = m->next) {
+		bool at_value;
+		const char *fault = header_fault(list, m, &at_value);
+
+		if (fault) {
+			/* The name is quoted only if it is one. */
+			r = config_error(c, at_value ? config_value_place(m) : config_key_place(m),
+					 o->key, "%s%s%s",
+					 text_check_header_name(m->key) ? "" : m->key,
+					 text_check_header_name(m->key) ? "" : ": ", fault);
+			if (r < 0)
+				return error_fold(r);
 			continue;
-		set_string(l, &list->items[list->n].name, c->key);
-		set_string(l, &list->items[list->n].value, c->text);
+		}
 		list->n++;
+		list->items[list->n - 1].name = strdup(m->key);
+		list->items[list->n - 1].value = strdup(m->text);
+		if (!list->items[list->n - 1].name || !list->items[list->n - 1].value)
+			return error_origin(-ENOMEM);
 	}
+	return 0;
 }
 
-/* --- all types --------------------------------------------------------------------------------- */
-
-static void set_boolean(struct config_loader *l, void *to, _unused_ const struct option *o,
-			const struct json_value *v, const struct config_place *at)
+static bool equal_headers(const void *a, const void *b)
 {
-	if (wants(l, at, v, JSON_BOOLEAN, "true or false"))
-		*(bool *)to = v->boolean;
+	const struct headerlist *x = a, *y = b;
+
+	if (x->n != y->n)
+		return false;
+	for (size_t i = 0; i < x->n; i++)
+		if (strcmp(x->items[i].name, y->items[i].name) != 0 ||
+		    strcmp(x->items[i].value, y->items[i].value) != 0)
+			return false;
+	return true;
 }
 
-static void (*const setters[])(struct config_loader *l, void *to, const struct option *o,
-			       const struct json_value *v, const struct config_place *at) = {
-	[OPTION_BOOLEAN] = set_boolean,   [OPTION_UINT] = set_uint,
-	[OPTION_DURATION] = set_duration, [OPTION_MODE] = set_mode,
-	[OPTION_WORD] = set_word,         [OPTION_STRING] = set_text,
-	[OPTION_PATH] = set_text,         [OPTION_FILE] = set_file,
-	[OPTION_LIST] = set_list,         [OPTION_SECRET] = set_secret,
-	[OPTION_SECRETS] = set_list,      [OPTION_HEADERS] = set_headers,
+/* --- address ------------------------------------------------------------------------------------- */
+
+/* The row of transport stands before this one. */
+static int parse_address(const struct config_context *c, const struct option *o,
+			 const struct json_value *v, void *field)
+{
+	struct syslog_conf *s = field;
+	struct text_address a = { .host = NULL };
+	const char *fault;
+	int r;
+
+	if (s->transport == SYSLOG_LOCAL)
+		fault = v->text[0] == '/'
+				? text_check_socket(v->text)
+				: "transport \"local\" wants a socket's absolute path here; "
+				  "host and port are for \"udp\", \"tcp\" and \"tls\"";
+	else if (v->text[0] == '/')
+		fault = "expected host:port; a socket's path is for transport \"local\"";
+	else
+		fault = text_split_address(&a, v->text, v->n_text);
+	if (fault)
+		return error_fold(config_error(c, config_value_place(v), o->key, "%s", fault));
+	r = set_text(&s->address, v->text, v->n_text);
+	if (r < 0)
+		return error_fold(r);
+	if (s->transport == SYSLOG_LOCAL)
+		return error_fold(set_text(&s->path, v->text, v->n_text));
+	s->port = a.port ? a.port : s->transport == SYSLOG_TLS ? 6514 : 514;
+	return error_fold(set_text(&s->host, a.host, a.n_host));
+}
+
+static bool equal_address(const void *a, const void *b)
+{
+	const struct syslog_conf *x = a, *y = b;
+
+	return text_equal(x->host, y->host) && x->port == y->port && text_equal(x->path, y->path);
+}
+
+static void done_address(void *field)
+{
+	struct syslog_conf *s = field;
+
+	free(s->address);
+	free(s->host);
+	free(s->path);
+	s->address = s->host = s->path = NULL;
+}
+
+/* --- the kinds ----------------------------------------------------------------------------------- */
+
+const struct config_value_kind config_value_kinds[_KIND_N] = {
+	[KIND_BOOLEAN] = { JSON_BOOLEAN, "true or false", parse_boolean, equal_boolean, NULL },
+	[KIND_NUMBER] = { JSON_NUMBER, NULL, parse_number, equal_number, NULL },
+	[KIND_DURATION] = { JSON_STRING, NULL, parse_duration, equal_duration, NULL },
+	[KIND_DURATION_OR_NEVER] = { JSON_STRING, NULL, parse_duration, equal_duration, NULL },
+	[KIND_WORD] = { JSON_STRING, NULL, parse_word, equal_number, NULL },
+	[KIND_PERMISSIONS] = { JSON_STRING, "an octal string from \"0\" to \"0777\"",
+			       parse_permissions, equal_number, NULL },
+	[KIND_STRING] = { JSON_STRING, "a string", parse_string, equal_string, done_string },
+	[KIND_DSN] = { JSON_STRING, "a string", parse_dsn, equal_string, done_string },
+	[KIND_STRINGS] = { JSON_ARRAY, NULL, parse_strings, equal_strings, done_strings },
+	[KIND_FILE] = { JSON_STRING, "a file's path as a string", config_parse_file, equal_string,
+			done_string },
+	[KIND_SECRET] = { JSON_STRING, "a file's path as a string", config_parse_secret,
+			  config_equal_secret, config_done_secret },
+	[KIND_SECRETS] = { JSON_ARRAY, NULL, config_parse_secrets, config_equal_secrets,
+			   config_done_secrets },
+	[KIND_HEADERS] = { JSON_OBJECT, "an object of names and values", parse_headers,
+			   equal_headers, done_headers },
+	[KIND_ADDRESS] = { JSON_STRING, "a string", parse_address, equal_address, done_address },
 };
 
-/* Our own text, so it parses; 20,000 databases need each default once. */
-static const struct json_value *default_of(struct config_loader *l, const struct option *o)
+int config_value_parse(const struct config_context *c, const struct option *o,
+		       const struct json_value *v)
 {
-	struct config_default *d = l->defaults;
-	struct json_error error;
+	const struct config_value_kind *kind = &config_value_kinds[o->kind];
 
-	while (d && d->option != o)
-		d = d->next;
-	if (d)
-		return d->value;
-	d = calloc(1, sizeof(*d));
-	if (!d || json_parse(&d->value, o->fallback, strlen(o->fallback), 0, &error) != 0) {
-		free(d);
-		config_fail(l, error_origin(-ENOMEM));
-		return NULL;
-	}
-	d->option = o;
-	d->next = l->defaults;
-	l->defaults = d;
-	return d->value;
-}
-
-void config_defaults_free(struct config_loader *l)
-{
-	while (l->defaults) {
-		struct config_default *d = l->defaults;
-
-		l->defaults = d->next;
-		(void)json_free(d->value);
-		free(d);
-	}
-}
-
-void config_set(struct config_loader *l, void *object, const struct option *o,
-		const struct json_value *v, const struct config_place *at)
-{
-	if (!v && (o->flags & OPTION_REQUIRED))
-		config_error(l, at, "`%s` is missing", o->key);
-	if (!v && o->fallback)
-		v = default_of(l, o);
-	if (v)
-		setters[o->type](l, member(object, o), o, v, at);
-}
-
-static void secret_done(struct secret *s)
-{
-	free(s->path);
-	if (s->bytes)
-		explicit_bzero(s->bytes, s->n_bytes);
-	free(s->bytes);
-	*s = (struct secret){ .path = NULL };
-}
-
-void config_release(void *object, const struct option *o)
-{
-	void *m = member(object, o);
-	struct secretlist *secrets = m;
-	struct headerlist *headers = m;
-
-	switch (o->type) {
-	case OPTION_STRING:
-	case OPTION_PATH:
-	case OPTION_FILE:
-		/* A dsn or a header may hold what is secret. */
-		*(char **)m = free_secret(*(char **)m);
-		break;
-	case OPTION_LIST:
-		strlist_done(m);
-		break;
-	case OPTION_SECRET:
-		secret_done(m);
-		break;
-	case OPTION_SECRETS:
-		for (size_t i = 0; i < secrets->n; i++)
-			secret_done(&secrets->items[i]);
-		free(secrets->items);
-		*secrets = (struct secretlist){ .n = 0 };
-		break;
-	case OPTION_HEADERS:
-		for (size_t i = 0; i < headers->n; i++) {
-			free(headers->items[i].name);
-			(void)free_secret(headers->items[i].value);
-		}
-		free(headers->items);
-		*headers = (struct headerlist){ .n = 0 };
-		break;
-	case OPTION_BOOLEAN:
-	case OPTION_UINT:
-	case OPTION_DURATION:
-	case OPTION_MODE:
-	case OPTION_WORD:
-		break;
-	}
-}
-
-static bool secret_equal(const struct secret *a, const struct secret *b)
-{
-	return text_equal(a->path, b->path) && a->n_bytes == b->n_bytes &&
-	       (a->n_bytes == 0 || memcmp(a->bytes, b->bytes, a->n_bytes) == 0);
-}
-
-static bool list_equal(const struct strlist *a, const struct strlist *b)
-{
-	for (size_t i = 0; a->n == b->n && i < a->n; i++) {
-		if (strcmp(a->items[i], b->items[i]) != 0)
-			return false;
-	}
-	return a->n == b->n;
-}
-
-static bool secrets_equal(const struct secretlist *a, const struct secretlist *b)
-{
-	for (size_t i = 0; a->n == b->n && i < a->n; i++) {
-		if (!secret_equal(&a->items[i], &b->items[i]))
-			return false;
-	}
-	return a->n == b->n;
-}
-
-static bool headers_equal(const struct headerlist *a, const struct headerlist *b)
-{
-	for (size_t i = 0; a->n == b->n && i < a->n; i++) {
-		if (strcmp(a->items[i].name, b->items[i].name) != 0 ||
-		    strcmp(a->items[i].value, b->items[i].value) != 0)
-			return false;
-	}
-	return a->n == b->n;
-}
-
-bool config_equal(const void *a, const void *b, const struct option *o)
-{
-	const void *ma = member(a, o), *mb = member(b, o);
-
-	switch (o->type) {
-	case OPTION_BOOLEAN:
-		return *(const bool *)ma == *(const bool *)mb;
-	case OPTION_UINT:
-	case OPTION_MODE:
-	case OPTION_WORD:
-		return *(const int *)ma == *(const int *)mb;
-	case OPTION_DURATION:
-		return *(const usec_t *)ma == *(const usec_t *)mb;
-	case OPTION_STRING:
-	case OPTION_PATH:
-	case OPTION_FILE:
-		return text_equal(*(char *const *)ma, *(char *const *)mb);
-	case OPTION_LIST:
-		return list_equal(ma, mb);
-	case OPTION_SECRET:
-		return secret_equal(ma, mb);
-	case OPTION_SECRETS:
-		return secrets_equal(ma, mb);
-	case OPTION_HEADERS:
-		return headers_equal(ma, mb);
-	}
-	return false;
+	if (v->type != kind->json)
+		return error_fold(unexpected(c, o, v, false));
+	return error_fold(kind->parse(c, o, v, (char *)c->target + o->offset));
 }
