@@ -24,7 +24,7 @@ from harness.relay import Relay  # noqa: E402
 from harness.unixsub import Subscriber  # noqa: E402
 from harness.webhook import Webhook  # noqa: E402
 
-PATIENCE = 30.0
+PATIENCE = float(os.environ.get("DEMO_PATIENCE", "30"))
 DATABASE = "shop"
 SINKS = ("webhook", "unix", "syslog")
 
