@@ -211,6 +211,7 @@ def test_what_is_under_way_at_sigterm_may_end(pg, relay, stage, webhook, closing
     r.notifications.wait_for("STOPPING", "1")
     assert r.running()
     go_on.set()
-    r.stop()
+    r.wait_exit(0)
+    r.check_log()
     check_events(webhook.received())
     assert arrived(webhook.received(), "one") == s.made

@@ -131,6 +131,7 @@ def test_a_reload_without_a_change_touches_nothing(pg, relay, stage, webhook, su
         (lambda c: c["sinks"]["hook"].update(timeout="soon"), r"sinks\.hook\.timeout: "),
         (lambda c: c.update(databases=[]), r"databases: "),
     ],
+    ids=["unknown key", "missing key", "no duration", "wrong type"],
 )
 def test_a_bad_configuration_changes_nothing(pg, relay, stage, webhook, damage, told):
     s = stage(pg)
@@ -138,7 +139,7 @@ def test_a_bad_configuration_changes_nothing(pg, relay, stage, webhook, damage, 
     before = sessions(pg, s)
     good = copy.deepcopy(r.config)
     damage(r.config)
-    r.expect(rf"schemarelay\.json:\d+:\d+: {told}")
+    r.expect(rf"schemarelay\.json:\d+:\d+: {told}", "the old configuration stays in force")
     r.reload()
     r.wait_log(told)
     s.table("still")
@@ -154,7 +155,7 @@ def test_a_broken_file_changes_nothing(pg, relay, stage, webhook):
     s = stage(pg)
     r = relay(databases={"one": s.conf}, sinks={"hook": hook_to(webhook)}).start()
     r.config_path.write_text('{"databases": {\n  "one": {"dsn": \n', encoding="ascii")
-    r.expect(r"schemarelay\.json:\d+:\d+: ")
+    r.expect(r"schemarelay\.json:\d+:\d+: ", "the old configuration stays in force")
     r.hangup()
     s.table("still")
     wait_all({"one": s}, [webhook])

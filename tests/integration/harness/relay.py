@@ -140,7 +140,7 @@ class Relay:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env=environment(NOTIFY_SOCKET=self.notifications.path, **self.env),
+                env=environment(**{"NOTIFY_SOCKET": self.notifications.path, **self.env}),
                 start_new_session=True,
             )
         return self
