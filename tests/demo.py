@@ -95,7 +95,7 @@ class Arrivals:
     def line(self, fields, at):
         """A line of syslog."""
         time_of = fields.get("time")
-        self.screen.arrival(at, "syslog", at - seconds_of(time_of) if time_of else None, fields["tag"], fields["identity"])
+        self.screen.arrival(at, "syslog", at - seconds_of(time_of) if time_of else None, fields["tag"], fields["object"])
         with self.changed:
             self.ids["syslog"].append(fields["id"])
             self.changed.notify_all()
@@ -135,7 +135,7 @@ def parse_line(line):
     """The fields name="value" of a line of ours."""
     pairs = re.findall(r'([a-z_]+)="((?:\\.|[^"\\])*)"', line)
     fields = {name: re.sub(r"\\(.)", r"\1", value) for name, value in pairs}
-    return {"id": None, "tag": "?", "identity": None, **fields}
+    return {"id": None, "tag": "?", "object": None, **fields}
 
 
 class Ended(BaseException):

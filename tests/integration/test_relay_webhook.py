@@ -70,7 +70,7 @@ def test_standardwebhooks_verifies_our_signatures(webhook, deliver, node):
 
 def test_a_retry_is_signed_anew(webhook, deliver, node):
     webhook.answers.extend([500, 500])
-    s, r = deliver(webhook, secrets={"s": SECRETS[0]}, secret_files=["s"], backoff={"initial": "1100ms", "max": "1100ms"})
+    s, r = deliver(webhook, secrets={"s": SECRETS[0]}, secret_files=["s"], backoff={"initial": "1500ms", "max": "1500ms"})
     r.expect(r'sink "hook": HTTP 500').start()
     s.table("t")
     wait_all({"one": s}, [webhook])
