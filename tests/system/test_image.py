@@ -265,7 +265,7 @@ def test_a_change_in_every_database(engine, image):
 
 
 @pytest.mark.parametrize("user,db", [("coolify", None), ("Odd User", "Odd \"DB\""), ("postgres", "template1x"),
-                                     ("u", "select"), ("postgres", "postgres"), ("admin", "a=b c"), ("admin", "naïve-✓")])
+                                     ("u", "select"), ("postgres", "postgres"), ("admin", "a b; -- c"), ("admin", "naïve-✓")])
 def test_odd_users_and_databases(engine, image, user, db):
     with Container(engine, image, user=user, db=db) as c:
         assert "✅ Schema change notifications initialized successfully" in c.logs(), c.logs()
