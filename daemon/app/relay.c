@@ -274,14 +274,14 @@ static void on_dropped(void *userdata, _unused_ struct sink *s, struct delivery 
 	store_settle(r->store, d->change, STORE_DROPPED);
 }
 
-static void on_sink_state(void *userdata, struct sink *s, const struct verdict_info *info)
+static void on_sink_state(void *userdata, struct sink *s, _unused_ const struct verdict_info *info)
 {
 	struct relay *r = userdata;
 	struct relay_sink *rs = relay_sink_of(r, s);
 	struct relay_sink opening = { .relay = r, .state = SINK_OPEN };
 
 	/* A sink that cannot be opened says so before sink_new() has handed it over. */
-	log_sink_status(rs ? rs : &opening, s, info);
+	log_sink_status(rs ? rs : &opening, s);
 	if (!list_empty(&r->held) && relay_has_room(r))
 		loop_defer(r->loop, &r->wake_held);
 	r->on_status(r->userdata);

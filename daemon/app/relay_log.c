@@ -161,10 +161,9 @@ void log_source_status(struct relay_database *d, const struct source_status *sta
 
 /* --- sinks ------------------------------------------------------------------------------------- */
 
-static void log_unwell(struct relay_sink *rs, const struct sink *s, const struct verdict_info *info)
+static void log_unwell(struct relay_sink *rs, const struct sink *s)
 {
 	usec_t now = loop_now(rs->relay->loop);
-	usec_t wait = MAX(s->backoff.last, info ? info->retry_after : 0);
 	bool same = text_equal(rs->logged_error, s->last_error);
 	char buf[32];
 
@@ -176,17 +175,17 @@ static void log_unwell(struct relay_sink *rs, const struct sink *s, const struct
 	(void)snprintf(rs->logged_error, sizeof(rs->logged_error), "%s", s->last_error);
 	log_sink(rs->relay, s, LOG_WARNING, MSG_SINK_UNWELL,
 		 "%s; next try in about %s, %" PRIu64 " owed", s->last_error,
-		 format_duration(buf, sizeof(buf), wait), s->n_owed);
+		 format_duration(buf, sizeof(buf), usec_sub(s->until, now)), s->n_owed);
 }
 
-void log_sink_status(struct relay_sink *rs, const struct sink *s, const struct verdict_info *info)
+void log_sink_status(struct relay_sink *rs, const struct sink *s)
 {
 	usec_t now = loop_now(rs->relay->loop);
 	char buf[32];
 
 	switch (s->state) {
 	case SINK_BACKOFF:
-		log_unwell(rs, s, info);
+		log_unwell(rs, s);
 		break;
 	case SINK_OPEN:
 		if (rs->unwell_since)
@@ -200,6 +199,8 @@ void log_sink_status(struct relay_sink *rs, const struct sink *s, const struct v
 		rs->logged = 0;
 		break;
 	case SINK_GONE:
+		if (!rs->unwell_since)
+			rs->unwell_since = now;
 		log_sink(rs->relay, s, LOG_ERR, MSG_SINK_GONE,
 			 "disabled: the receiver wants no more (%s); what it is owed is kept",
 			 s->last_error);
@@ -211,6 +212,9 @@ void log_sink_status(struct relay_sink *rs, const struct sink *s, const struct v
 				 s->opened ? "" : s->last_error);
 		break;
 	case SINK_PROBING:
+		if (rs->state == SINK_PAUSED || rs->state == SINK_GONE)
+			log_sink(rs->relay, s, LOG_NOTICE, MSG_SINK_PAUSED,
+				 "resumed, with one delivery at first");
 		break;
 	}
 	rs->state = s->state;

@@ -7,7 +7,7 @@
 
 #include "app/relay.h"
 
-#define LOG_REPEAT (5 * 60 * USEC_PER_SEC)
+#define LOG_REPEAT (300 * USEC_PER_SEC)
 
 void log_database(struct relay_database *d, int level, const char *message_id, const char *fmt, ...)
 	_printf_(4, 5);
@@ -19,7 +19,7 @@ void log_relay(struct relay *r, int level, const char *message_id, const char *f
 /* A source's on_state, told; keeps last_error, down_since, was_up of @d. */
 void log_source_status(struct relay_database *d, const struct source_status *status);
 /* A sink's on_state, told; keeps logged, unwell_since of @rs. */
-void log_sink_status(struct relay_sink *rs, const struct sink *s, const struct verdict_info *info);
+void log_sink_status(struct relay_sink *rs, const struct sink *s);
 
 /* "250ms", "1.5s", "12s", "5min", "3h", "2d": short, for people. Returns @buf. */
 char *format_duration(char *buf, size_t n, usec_t t);

@@ -1,0 +1,291 @@
+#include "unit.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "app/relay_log.h"
+#include "base/cleanup.h"
+#include "fake_clock.h"
+
+static struct log journal;
+static struct relay relay;
+static struct relay_database database;
+static struct relay_sink relay_sink;
+static struct sink sink;
+static struct database_conf database_conf;
+static int out;
+static char database_name[] = "orders", sink_name[] = "hook";
+
+static int set_up(_unused_ void **state)
+{
+	int fds[2];
+
+	assert_int_equal(pipe2(fds, O_CLOEXEC | O_NONBLOCK), 0);
+	log_init(&journal);
+	log_configure(&journal, LOG_FORMAT_PREFIX, LOG_INFO);
+	journal.fd = fds[1];
+	out = fds[0];
+	relay = (struct relay){ .log = &journal };
+	assert_int_equal(loop_new(&relay.loop), 0);
+	database_conf = (struct database_conf){ .name = database_name };
+	database = (struct relay_database){ .relay = &relay, .conf = &database_conf };
+	sink = (struct sink){ .name = sink_name, .state = SINK_OPEN, .opened = true };
+	relay_sink = (struct relay_sink){ .relay = &relay, .sink = &sink, .state = SINK_OPEN };
+	return 0;
+}
+
+static int tear_down(_unused_ void **state)
+{
+	relay.loop = loop_free(relay.loop);
+	(void)close(out);
+	journal.fd = close_fd(journal.fd);
+	log_done(&journal);
+	return 0;
+}
+
+static void assert_logged(const char *expected)
+{
+	static char got[4096];
+	ssize_t n = read(out, got, sizeof(got) - 1);
+
+	got[n > 0 ? n : 0] = '\0';
+	assert_string_equal(got, expected);
+}
+
+/* The loop's time goes on between two turns only. */
+static void pass(usec_t time)
+{
+	fake_clock_advance(time);
+	assert_int_equal(loop_turn(relay.loop, false), 0);
+}
+
+/* --- durations ------------------------------------------------------------------------------------ */
+
+static void test_durations(_unused_ void **state)
+{
+	static const struct {
+		usec_t t;
+		const char *expected;
+	} rows[] = {
+		{ 0, "0ms" },
+		{ 999, "0ms" },
+		{ 1000, "1ms" },
+		{ 250000, "250ms" },
+		{ 999999, "999ms" },
+		{ 1000000, "1.0s" },
+		{ 1599999, "1.5s" },
+		{ 9999999, "9.9s" },
+		{ 10000000, "10s" },
+		{ 119999999, "119s" },
+		{ 120000000, "2min" },
+		{ 7199999999, "119min" },
+		{ 7200000000, "2h" },
+		{ 172799999999, "47h" },
+		{ 172800000000, "2d" },
+		{ 31536000000000, "365d" },
+		{ USEC_INFINITY, "213503982d" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		char buf[32];
+
+		assert_ptr_equal(format_duration(buf, sizeof(buf), rows[i].t), buf);
+		assert_string_equal(buf, rows[i].expected);
+	}
+}
+
+static void test_no_room(_unused_ void **state)
+{
+	char buf[4] = "xxx";
+
+	(void)format_duration(buf, 3, 250000);
+	assert_string_equal(buf, "25");
+}
+
+/* --- lines ------------------------------------------------------------------------------------------ */
+
+static void test_lines(_unused_ void **state)
+{
+	log_relay(&relay, LOG_INFO, NULL, "%s", "up\n<0>");
+	log_database(&database, LOG_ERR, NULL, "%d%%", 5);
+	log_sink(&relay, &sink, LOG_DEBUG, NULL, "hidden");
+	log_sink(&relay, &sink, LOG_WARNING, NULL, "%s", "");
+	assert_logged("<6>up\\x0a<0>\n"
+		      "<3>database \"orders\": 5%\n"
+		      "<4>sink \"hook\": \n");
+}
+
+static void test_fields(_unused_ void **state)
+{
+	static char got[1024];
+	ssize_t n;
+
+	log_configure(&journal, LOG_FORMAT_JSON, LOG_INFO);
+	database.state = SOURCE_LISTENING;
+	database.condition = CONDITION_STANDBY;
+	log_database(&database, LOG_ERR, "id", "x");
+	log_sink(&relay, &sink, LOG_ERR, NULL, "y");
+	n = read(out, got, sizeof(got) - 1);
+	got[MAX(n, 0)] = '\0';
+	assert_non_null(strstr(got, "\"message\": \"database \\\"orders\\\": x\", \"message_id\": "
+				    "\"id\", \"schemarelay_database\": \"orders\", "
+				    "\"schemarelay_state\": \"listening\", "
+				    "\"schemarelay_condition\": \"standby\"}\n"));
+	assert_non_null(strstr(got, "\"schemarelay_sink\": \"hook\", \"schemarelay_state\": "
+				    "\"open\"}\n"));
+}
+
+/* --- sinks ------------------------------------------------------------------------------------------- */
+
+static void sink_is(enum sink_state state, const char *error, usec_t wait)
+{
+	sink.state = state;
+	sink.until = loop_now(relay.loop) + wait;
+	(void)snprintf(sink.last_error, sizeof(sink.last_error), "%s", error);
+	log_sink_status(&relay_sink, &sink);
+}
+
+static void test_sink_unwell_and_well(_unused_ void **state)
+{
+	sink.n_owed = 3;
+	sink_is(SINK_BACKOFF, "HTTP 503", 4 * USEC_PER_SEC);
+	assert_logged("<4>sink \"hook\": HTTP 503; next try in about 4.0s, 3 owed\n");
+	pass(USEC_PER_SEC);
+	/* The same again is not told, for a while. */
+	sink_is(SINK_PROBING, "HTTP 503", 0);
+	sink_is(SINK_BACKOFF, "HTTP 503", 4 * USEC_PER_SEC);
+	assert_logged("");
+	sink_is(SINK_BACKOFF, "connection refused", 8 * USEC_PER_SEC);
+	assert_logged("<4>sink \"hook\": connection refused; next try in about 8.0s, 3 owed\n");
+	pass(LOG_REPEAT);
+	sink_is(SINK_BACKOFF, "connection refused", USEC_PER_SEC);
+	assert_logged("<4>sink \"hook\": connection refused; next try in about 1.0s, 3 owed\n");
+	sink_is(SINK_PROBING, "connection refused", 0);
+	assert_logged("");
+	sink.n_owed = 2;
+	sink_is(SINK_OPEN, "", 0);
+	assert_logged("<5>sink \"hook\": delivering again after 5min, 2 owed\n");
+	sink_is(SINK_OPEN, "", 0);
+	assert_logged("");
+	/* It is news again. */
+	sink_is(SINK_BACKOFF, "connection refused", USEC_PER_SEC);
+	assert_logged("<4>sink \"hook\": connection refused; next try in about 1.0s, 2 owed\n");
+}
+
+static void test_sink_paused(_unused_ void **state)
+{
+	sink_is(SINK_PAUSED, "", 0);
+	sink_is(SINK_OPEN, "", 0);
+	assert_logged("<5>sink \"hook\": paused\n<5>sink \"hook\": resumed\n");
+	sink.opened = false;
+	sink_is(SINK_PAUSED, "no such directory", 0);
+	sink_is(SINK_PROBING, "no such directory", 0);
+	sink_is(SINK_OPEN, "", 0);
+	assert_logged("<5>sink \"hook\": paused, and cannot be opened: no such directory\n"
+		      "<5>sink \"hook\": resumed, with one delivery at first\n");
+}
+
+static void test_sink_gone(_unused_ void **state)
+{
+	sink_is(SINK_GONE, "HTTP 410", 0);
+	assert_logged("<3>sink \"hook\": disabled: the receiver wants no more (HTTP 410); what it "
+		      "is owed is kept\n");
+	pass(60 * USEC_PER_SEC);
+	sink_is(SINK_PROBING, "HTTP 410", 0);
+	sink_is(SINK_OPEN, "", 0);
+	assert_logged("<5>sink \"hook\": resumed, with one delivery at first\n"
+		      "<5>sink \"hook\": delivering again after 60s, 0 owed\n");
+}
+
+/* --- sources ------------------------------------------------------------------------------------------- */
+
+static void source_is(enum source_state state, enum source_condition condition, const char *error)
+{
+	const struct source_status status = {
+		.state = state,
+		.old_state = database.state,
+		.condition = condition,
+		.old_condition = database.condition,
+		.journal = true,
+		.error = error,
+		.retry_in = 500 * USEC_PER_MSEC,
+		.server_version = 160004,
+		.server_address = "10.0.1.5:5432",
+	};
+
+	/* As the relay does. */
+	database.state = state;
+	database.condition = condition;
+	log_source_status(&database, &status);
+}
+
+static void test_source_up_and_down(_unused_ void **state)
+{
+	source_is(SOURCE_CONNECTING, CONDITION_UNKNOWN, NULL);
+	source_is(SOURCE_LISTENING, CONDITION_OK, NULL);
+	assert_logged("<6>database \"orders\": listening (journal, PostgreSQL 16.4 at "
+		      "10.0.1.5:5432)\n");
+	source_is(SOURCE_CATCHING_UP, CONDITION_OK, NULL);
+	source_is(SOURCE_LISTENING, CONDITION_OK, NULL);
+	assert_logged("");
+	source_is(SOURCE_BACKING_OFF, CONDITION_OK, "terminating");
+	assert_logged("<4>database \"orders\": terminating; next try in 500ms\n");
+	for (int i = 0; i < 3; i++) {
+		pass(60 * USEC_PER_SEC);
+		source_is(SOURCE_CONNECTING, CONDITION_OK, NULL);
+		source_is(SOURCE_BACKING_OFF, CONDITION_OK, "connection refused");
+	}
+	assert_logged("<4>database \"orders\": connection refused; next try in 500ms\n");
+	pass(LOG_REPEAT);
+	source_is(SOURCE_CONNECTING, CONDITION_OK, NULL);
+	source_is(SOURCE_BACKING_OFF, CONDITION_OK, "connection refused");
+	assert_logged("<4>database \"orders\": connection refused; next try in 500ms\n");
+	source_is(SOURCE_CONNECTING, CONDITION_OK, NULL);
+	source_is(SOURCE_LISTENING, CONDITION_OK, NULL);
+	assert_logged("<6>database \"orders\": listening again after 8min (journal, PostgreSQL "
+		      "16.4 at 10.0.1.5:5432)\n");
+	assert_string_equal(database.last_error, "");
+	assert_int_equal(database.down_since, 0);
+}
+
+static void test_source_conditions(_unused_ void **state)
+{
+	source_is(SOURCE_LISTENING, CONDITION_OK, NULL);
+	assert_logged("<6>database \"orders\": listening (journal, PostgreSQL 16.4 at "
+		      "10.0.1.5:5432)\n");
+	source_is(SOURCE_LISTENING, CONDITION_POOLER, NULL);
+	source_is(SOURCE_LISTENING, CONDITION_POOLER, NULL);
+	assert_logged("<4>database \"orders\": pooler: Connect to the server itself, or to the "
+		      "pooler in session mode: LISTEN does not last here, so changes are found by "
+		      "the heartbeat only.\n");
+	source_is(SOURCE_LISTENING, CONDITION_UNKNOWN, NULL);
+	assert_logged("");
+	source_is(SOURCE_LISTENING, CONDITION_POOLER, NULL);
+	source_is(SOURCE_LISTENING, CONDITION_OK, NULL);
+	assert_logged("<4>database \"orders\": pooler: Connect to the server itself, or to the "
+		      "pooler in session mode: LISTEN does not last here, so changes are found by "
+		      "the heartbeat only.\n"
+		      "<5>database \"orders\": ok again (was pooler)\n");
+	source_is(SOURCE_BACKING_OFF, CONDITION_AUTH_FAILED, "password refused");
+	assert_logged("<4>database \"orders\": password refused; next try in 500ms\n");
+}
+
+#define TEST(_t) cmocka_unit_test_setup_teardown(_t, set_up, tear_down)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_durations),
+		cmocka_unit_test(test_no_room),
+		TEST(test_lines),
+		TEST(test_fields),
+		TEST(test_sink_unwell_and_well),
+		TEST(test_sink_paused),
+		TEST(test_sink_gone),
+		TEST(test_source_up_and_down),
+		TEST(test_source_conditions),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
