@@ -34,7 +34,7 @@ struct fixture {
 /* --- name service: what the next look-up answers --- */
 
 static const char *const *addresses; /* ends with NULL */
-static unsigned int n_lookups;
+static _Atomic unsigned int n_lookups;
 
 static void free_list(struct addrinfo *list)
 {
@@ -332,6 +332,28 @@ static void test_local_stays_full(void **state)
 	expect(t, fd, FIRST, "n0");
 	submit(t, "z");
 	expect_verdicts(t, n + 1, 3);
+	(void)close(fd);
+}
+
+/* One that is slow is not one that is stuck. */
+static void test_local_drains_slowly(void **state)
+{
+	struct fixture *t = *state;
+	int fd = bind_local(t);
+	unsigned int n;
+
+	open_sink(t);
+	n = fill(t, 3);
+	for (unsigned int i = 0; i < 3; i++) {
+		char name[32];
+
+		fake_clock_advance(4 * USEC_PER_SEC);
+		fake_sink_settle(&t->fake);
+		(void)snprintf(name, sizeof(name), "n%u", i);
+		expect(t, fd, FIRST + i, name);
+		fake_sink_settle(&t->fake);
+	}
+	expect_verdicts(t, n + 3, 0);
 	(void)close(fd);
 }
 
@@ -633,6 +655,11 @@ static void test_closed_meanwhile(void **state)
 	assert_int_equal(delivery_new(&d, NULL, c, 0), 0);
 	change_unref(c);
 	assert_int_equal(sink_syslog_ops.submit(&t->fake.sink, d, 1), 0);
+	/* Its answer is there, but not heard yet. */
+	for (int i = 0; n_lookups == 0 && i < 5000; i++)
+		(void)poll(NULL, 0, 1);
+	(void)poll(NULL, 0, 10);
+	assert_int_equal(n_lookups, 1);
 	fake_sink_close(&t->fake);
 	fake_sink_settle(&t->fake);
 	assert_int_equal(t->fake.n_done + t->fake.n_retries, 0);
@@ -683,6 +710,7 @@ int main(void)
 		TEST(test_local_was_restarted),
 		TEST(test_local_is_full),
 		TEST(test_local_stays_full),
+		TEST(test_local_drains_slowly),
 		TEST(test_local_goes_while_it_is_full),
 		TEST(test_what_the_kernel_says),
 		TEST(test_a_kernel_that_wants_less),

@@ -334,7 +334,7 @@ static void test_who_says_nothing_waits_a_moment(void **state)
 static void test_nothing_was_missed(void **state)
 {
 	struct fixture *t = *state;
-	struct client a, b;
+	struct client a, b, c;
 	char hello[64];
 
 	open_sink(t);
@@ -349,8 +349,17 @@ static void test_nothing_was_missed(void **state)
 	expect_nothing(&b);
 	submit(t, "orders", "b");
 	expect_change(&b, FIRST + 1, "orders", "b");
+	/* What comes between its connection and its first line was not missed either. */
+	client_init(&c, t, NULL);
+	submit(t, "orders", "c");
+	(void)snprintf(hello, sizeof(hello), "{\"after\":\"%020llu\"}\n",
+		       (unsigned long long)FIRST + 1);
+	client_say(&c, hello);
+	expect_change(&c, FIRST + 2, "orders", "c");
+	expect_nothing(&c);
 	client_done(&a);
 	client_done(&b);
+	client_done(&c);
 }
 
 static void test_something_was_missed(void **state)
@@ -403,6 +412,10 @@ static void test_many_databases(void **state)
 	}
 	for (unsigned int i = 0; i < 20; i++)
 		expect_change(&a, FIRST + 200 + i, "d50", "z");
+	/* The resyncs did not count, neither when they came nor when they went. */
+	submit(t, "d50", "later");
+	expect_change(&a, FIRST + 220, "d50", "later");
+	assert_int_equal(t->fake.n_notices, 0);
 	client_done(&a);
 }
 
@@ -668,6 +681,13 @@ static void test_no_file_descriptor_is_left(void **state)
 	submit(t, "orders", "a");
 	expect_resync(&a, "orders", FIRST);
 	client_done(&a);
+	/* It was told of once, so it happened once. (A second after it one may be told again.) */
+	end = clock_monotonic() + 200 * USEC_PER_MSEC;
+	fake_sink_wait(&t->fake, timer_is_over, &end);
+	client_init(&a, t, "[]\n");
+	client_done(&a);
+	assert_int_equal(t->fake.n_notices, 2);
+	assert_null(strstr(t->fake.notice, "more were not shown"));
 }
 
 /* --- our own failures --- */

@@ -23,6 +23,8 @@ struct fixture {
 	char path[80];
 };
 
+static const struct fixture *watched;
+
 static int setup(void **state)
 {
 	struct fixture *t = calloc(1, sizeof(*t));
@@ -34,6 +36,7 @@ static int setup(void **state)
 	(void)snprintf(t->path, sizeof(t->path), "%s/s", t->directory);
 	t->conf.path = t->path;
 	t->conf.permissions = 0660;
+	watched = t;
 	*state = t;
 	return 0;
 }
@@ -86,6 +89,30 @@ static int try_connect(const struct fixture *t)
 	int fd = socket_with_path(t, SOCK_STREAM, &address);
 
 	return connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0 ? errno : 0;
+}
+
+/* What the file was like when chmod(2) was called, which stands here in its place. */
+static struct stat before_chmod;
+static int connected_before_chmod;
+
+int chmod(const char *path, mode_t mode)
+{
+	assert_int_equal(lstat(path, &before_chmod), 0);
+	connected_before_chmod = try_connect(watched);
+	return fchmodat(AT_FDCWD, path, mode, 0);
+}
+
+/* Nobody, not even for a moment, may use it before it is what it shall be. */
+static void test_file_is_closed_at_first(void **state)
+{
+	struct fixture *t = *state;
+
+	connected_before_chmod = 0;
+	open_good(t);
+	assert_true(S_ISSOCK(before_chmod.st_mode));
+	assert_int_equal(before_chmod.st_mode & 07777, 0);
+	assert_int_not_equal(connected_before_chmod, 0);
+	assert_int_equal(try_connect(t), 0);
 }
 
 static void test_file(void **state)
@@ -281,6 +308,7 @@ int main(void)
 {
 #define TEST(_fn) cmocka_unit_test_setup_teardown(_fn, setup, teardown)
 	const struct CMUnitTest tests[] = {
+		TEST(test_file_is_closed_at_first),
 		TEST(test_file),
 		TEST(test_group_by_name),
 		TEST(test_stale_file_is_replaced),
