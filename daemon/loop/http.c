@@ -83,14 +83,21 @@ static void http_hand_out(struct http *h, CURL *easy, CURLcode code)
 	t->fn(t, (int)code);
 }
 
-/* @fn of one transfer may end others: their messages are gone then, so each is asked for anew. */
+/* What has ended so far; what ends meanwhile (a function begins a request, and its answer is there at
+ * once) waits for the next turn, else a fast receiver would keep the loop here. A function may end
+ * other transfers: their messages are gone then. */
 static void http_collect(void *userdata)
 {
 	struct http *h = userdata;
 	CURLMsg *m;
-	int n_left;
+	int n_left, n = 0;
 
-	while ((m = curl_multi_info_read(h->multi, &n_left))) {
+	for (int i = 0; i <= n; i++) {
+		m = curl_multi_info_read(h->multi, &n_left);
+		if (!m)
+			return;
+		if (i == 0)
+			n = n_left;
 		if (m->msg == CURLMSG_DONE)
 			http_hand_out(h, m->easy_handle, m->data.result);
 	}
