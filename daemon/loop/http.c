@@ -105,8 +105,14 @@ static void http_collect(void *userdata)
 
 static int http_act(struct http *h, curl_socket_t fd, int what, int *ret_n_running)
 {
-	int r = http_check(curl_multi_socket_action(h->multi, fd, what, ret_n_running));
+	int r;
 
+	/* Called for time's sake, libcurl tells the next time again, but not that there is none. */
+	if (fd == CURL_SOCKET_TIMEOUT) {
+		h->timeout_ms = -1;
+		h->timeout_changed = true;
+	}
+	r = http_check(curl_multi_socket_action(h->multi, fd, what, ret_n_running));
 	http_arm(h);
 	return r;
 }

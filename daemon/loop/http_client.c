@@ -49,7 +49,6 @@ struct http_client {
 	struct list idle;
 	struct list waiting;
 	struct loop_grave grave;
-	bool closed;
 };
 
 struct http_request {
@@ -270,8 +269,6 @@ static void request_end(struct http_request *q, const struct http_result *result
 	list_del(&q->link);
 	q->state = REQUEST_ENDED;
 	q->fn(q->userdata, result);
-	if (c->closed)
-		return;
 	q->state = REQUEST_IDLE;
 	list_prepend(&c->idle, &q->link);
 }
@@ -615,7 +612,6 @@ struct http_client *http_client_free(struct http_client *c)
 
 	if (!c)
 		return NULL;
-	c->closed = true;
 	http_name_done(&c->name);
 	list_for_each_entry(q, &c->requests, all_link) {
 		http_end(c->http, &q->transfer);

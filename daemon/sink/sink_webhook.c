@@ -259,7 +259,7 @@ static int webhook_open_client(struct webhook *w, const struct webhook_conf *con
 		.url = conf->url,
 		.ca_file = conf->ca_file,
 		.client_certificate_file = conf->client_certificate_file,
-		.client_key = conf->client_key.path ? conf->client_key.bytes : NULL,
+		.client_key = conf->client_key.bytes,
 		.n_client_key = conf->client_key.n_bytes,
 		.timeout = conf->timeout,
 	};

@@ -40,6 +40,7 @@ static int get(const char *host, _unused_ const char *service, const struct addr
 		const char *name, *addresses[4];
 	} known[] = {
 		{ "receiver.test", { "127.0.0.1" } },
+		{ "receiver.test.", { "127.0.0.1" } },
 		{ "held.test", { "127.0.0.1" } },
 		{ "both.test", { "169.254.7.7", "127.0.0.1" } },
 		{ "local.test", { "169.254.7.7", "::ffff:169.254.7.7", "fe80::7" } },

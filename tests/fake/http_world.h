@@ -4,7 +4,7 @@
  * What tests of outgoing HTTP stand on: a loop, a resolver, struct http, a server. Names that the
  * resolver knows:
  *
- *	receiver.test	127.0.0.1
+ *	receiver.test	127.0.0.1, with a dot at its end too
  *	both.test	169.254.7.7 and 127.0.0.1
  *	local.test	169.254.7.7, ::ffff:169.254.7.7, fe80::7
  *	held.test	127.0.0.1, but only after http_world_release()

@@ -52,7 +52,12 @@ static void test_request(_unused_ void **state)
 	assert_memory_equal(w.server.body, "a\0b", 3);
 
 	/* The next one does not inherit. */
-	o = http_world_ask(&w, c);
+	assert_int_equal(http_request_new(&q, c), 0);
+	assert_int_equal(http_request_add_header(q, "x-other", "value"), 0);
+	assert_int_equal(http_request_post(q, "", 0, http_world_on_outcome, &o), 0);
+	http_world_wait(&w, &o.n, 2);
+	assert_true(http_server_saw(&w.server, "x-other: value"));
+	assert_true(http_server_saw(&w.server, "Content-Length: 0"));
 	assert_false(http_server_saw(&w.server, "x-0: some value"));
 	assert_false(http_server_saw(&w.server, "Content-Type: text/plain"));
 	assert_true(http_server_saw(&w.server, "X-Always: 1"));
@@ -163,6 +168,42 @@ static void test_idle_connection_closed_by_peer(_unused_ void **state)
 	}
 	assert_int_equal(w.server.n_accepted, 3);
 	assert_int_equal(w.server.n_requests, 3);
+	(void)http_client_free(c);
+	http_world_stop(&w);
+}
+
+struct alarm {
+	struct loop_timer *timer;
+	bool rung;
+};
+
+static void on_alarm(void *userdata)
+{
+	struct alarm *a = userdata;
+
+	a->rung = true;
+}
+
+/* A connection that is closed while nobody uses it wakes the loop once, not for ever. */
+static void test_closed_connection_does_not_spin(_unused_ void **state)
+{
+	static const struct http_server_answer closes = { "HTTP/1.1 204 No Content\r\n\r\n",
+							  THEN_CLOSE, NULL };
+	struct http_world w;
+	struct http_client *c;
+	struct alarm alarm = { .rung = false };
+	unsigned int n_turns = 0;
+
+	http_world_start(&w, NULL);
+	http_server_script(&w.server, &closes, 1);
+	c = http_world_client(&w, "127.0.0.1", USEC_PER_SEC);
+	assert_int_equal(http_world_ask(&w, c).status, 204);
+	assert_int_equal(loop_timer_new(&alarm.timer, w.loop, on_alarm, &alarm), 0);
+	loop_timer_arm(alarm.timer, 50 * MSEC);
+	for (; !alarm.rung; n_turns++)
+		assert_int_equal(loop_turn(w.loop, true), 0);
+	assert_in_range(n_turns, 1, 5);
+	(void)loop_timer_free(alarm.timer);
 	(void)http_client_free(c);
 	http_world_stop(&w);
 }
@@ -397,6 +438,7 @@ int main(void)
 		cmocka_unit_test(test_kept_alive),
 		cmocka_unit_test(test_many_at_once),
 		cmocka_unit_test(test_idle_connection_closed_by_peer),
+		cmocka_unit_test(test_closed_connection_does_not_spin),
 		cmocka_unit_test(test_kept_connection_dies_under_the_request),
 		cmocka_unit_test(test_environment_proxies_do_not_apply),
 		cmocka_unit_test(test_answers),

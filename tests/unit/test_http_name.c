@@ -271,6 +271,7 @@ static void test_link_local(_unused_ void **state)
 	expect_link_local("fd00:ec2::254", false);
 	expect_link_local("::ffff:169.254.1.1", true);
 	expect_link_local("::ffff:169.253.1.1", false);
+	expect_link_local("::ffff:168.254.1.1", false);
 	expect_link_local("::ffff:127.0.0.1", false);
 	assert_false(http_name_is_link_local(&other));
 }

@@ -239,6 +239,16 @@ static void test_batch(_unused_ void **state)
 	expect_header(&b, "content-type", "application/cloudevents-batch+json; charset=utf-8");
 	expect_header(&b, "webhook-id", ID "1-3");
 	assert_string_equal(b.world.server.body, expected.data);
+
+	/* Another, from the same memory. */
+	(void)fake_sink_done_owe(&b.sink, make_change(5));
+	d = list_first(&b.sink.queue, struct delivery, link);
+	assert_int_equal(sink_webhook_ops.submit(&b.sink.sink, d, 2), 0);
+	http_world_wait(&b.world, &b.sink.n_done, 2);
+	expect_header(&b, "webhook-id", ID "2-2");
+	assert_null(strstr(b.world.server.body, ID "1"));
+	assert_non_null(strstr(b.world.server.body, ID "3"));
+	assert_null(strstr(b.world.server.body, ID "4"));
 	stop(&b);
 }
 
