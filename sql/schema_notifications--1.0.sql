@@ -23,12 +23,13 @@ BEGIN
 			JOIN pg_roles r ON r.oid = o.owner
 		WHERE NOT r.rolsuper LIMIT 1;
 	IF foreign_object IS NULL THEN
-		SELECT 'relation ' || oid::regclass INTO foreign_object
-			FROM pg_class
-			WHERE relnamespace = to_regnamespace('schema_notifications')
-				AND (relname IN ('journal', 'meta', 'handed_over')
-					AND (relkind <> 'r' OR relhasrules OR relrowsecurity OR relhassubclass)
-				OR relname IN ('handed_over_at', 'server') AND relkind <> 'S')
+		SELECT 'relation ' || c.oid::regclass INTO foreign_object
+			FROM pg_class c
+			WHERE c.relnamespace = to_regnamespace('schema_notifications')
+				AND (c.relname IN ('journal', 'meta', 'handed_over')
+					AND (c.relkind <> 'r' OR c.relrowsecurity
+						OR EXISTS (SELECT FROM pg_rewrite r WHERE r.ev_class = c.oid))
+				OR c.relname IN ('handed_over_at', 'server') AND c.relkind <> 'S')
 			LIMIT 1;
 	END IF;
 	IF foreign_object IS NOT NULL THEN
@@ -133,14 +134,15 @@ BEGIN
 	END IF;
 
 	-- Unlogged: it is empty between two commands, and is never published, so a DELETE needs no
-	-- replica identity.
+	-- replica identity. Empty as it is, autovacuum would cut it each time, behind a lock that DDL
+	-- waits for.
 	IF to_regclass('schema_notifications.handed_over') IS NULL THEN
 		CREATE UNLOGGED TABLE schema_notifications.handed_over (
 			xid xid8 NOT NULL,
 			previous bigint NOT NULL,
 			objects text[] NOT NULL,
 			total bigint NOT NULL
-		);
+		) WITH (vacuum_truncate = false);
 	END IF;
 
 	-- Where the newest hand-over of this session lies: block * 65536 + line, 0 for nowhere.

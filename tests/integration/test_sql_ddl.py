@@ -270,6 +270,22 @@ def test_a_drop_that_fails_half_way_leaves_nothing_to_the_next_command(db):
     assert db.left_over() == 0
 
 
+def test_an_address_of_somebody_elses_row_finds_nothing(db):
+    """Should an address outlive its transaction, and a row of another one lie there."""
+    with db.session() as cursor:
+        cursor.execute("CREATE TABLE t (a int)")
+        cursor.execute("INSERT INTO schema_notifications.handed_over VALUES ('3', 0, '{\"not yours\"}', 1)"
+                       " RETURNING ctid::text")
+        assert cursor.fetchone() == ("(0,1)",)
+        for command in ("COMMENT ON TABLE t IS 'x'", "DROP TABLE IF EXISTS nothing", "SET check_function_bodies = off",
+                        "DROP TABLE IF EXISTS nothing"):
+            cursor.execute("SELECT setval('schema_notifications.handed_over_at', 1)")
+            cursor.execute(command)
+    rows = db.rows()
+    assert [len(r["objects"]) for r in rows] == [1, 1, 0, 0] and not any("not yours" in str(r) for r in rows)
+    assert db.left_over() == 1
+
+
 def test_sessions_that_forget_their_sequences(db):
     """DISCARD ALL, as a pooler sends it, between and inside transactions."""
     with db.session() as cursor:
