@@ -181,10 +181,10 @@ class Demonstration:
         self.watching = False
 
     def step(self, title, action):
-        print(f"{title:<52} ", end="", flush=True)
+        print(f"{title:<50} ", end="", flush=True)
         started = time.monotonic()
         answer = action()
-        print(f"{'ok':<30} {time.monotonic() - started:>7.1f} s", flush=True)
+        print(f"{'ok':<18} {time.monotonic() - started:>6.1f} s", flush=True)
         return answer
 
     def start_postgres(self):
@@ -221,6 +221,8 @@ class Demonstration:
         with self.signals.held():
             subscriber = Subscriber(self.relay.path("socket"), on_event=lambda e, at: self.arrivals.event("unix", e, at))
             self.stack.callback(subscriber.close)
+        # The relay waits that long for a new subscriber's word where to begin.
+        time.sleep(0.3)
 
     def stop_relay(self):
         """In order, and not only by destroy()."""

@@ -48,13 +48,13 @@ seconds() {
 
 # title TEXT: begins a step's line.
 title() {
-	printf '%-52s ' "$1"
+	printf '%-50s ' "$1"
 	STARTED=$(now)
 }
 
 # verdict TEXT: ends it.
 verdict() {
-	printf '%-30s %9s\n' "$1" "$(seconds "$STARTED")"
+	printf '%-18s %8s\n' "$1" "$(seconds "$STARTED")"
 }
 
 # attempt TITLE COMMAND...: one step. Its output goes to a log, which is shown only when it fails. Counts nothing.

@@ -21,7 +21,7 @@ class Progress:
         words += [f"{self.counts['failed']} FAILED"] if self.counts["failed"] else []
         words += [f"{self.counts['skipped']} skipped"] if self.counts["skipped"] else []
         seconds = f"{time.monotonic() - self.started:.1f} s"
-        print(f"  {self.group:<50} {', '.join(words):<30} {seconds:>9}", file=self.out, flush=True)
+        print(f"  {self.group:<48} {', '.join(words):<18} {seconds:>8}", file=self.out, flush=True)
         self.counts = dict.fromkeys(self.counts, 0)
         self.group = None
 
