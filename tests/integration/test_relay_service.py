@@ -86,7 +86,7 @@ def test_the_shipped_configuration_is_good():
 def test_no_password_is_shown(tmp_path, relay):
     secret = "geheimnis"
     r = relay(databases={"a": {"dsn": f"host=127.0.0.1 port=1 dbname=a user=b password={secret}"}})
-    r.expect(r"databases\.a: the dsn holds a password", r'database "a": .*next try', "no sinks").start(listening=False)
+    r.expect(r"databases\.a.*password_file", r'database "a": .*next try').start(listening=False)
     r.wait_log(r'database "a": .*next try')
     r.stop()
     assert secret not in r.log_text()
@@ -118,8 +118,7 @@ def test_ready_status_reloading_and_stopping(pg, relay, stage, webhook):
 
 
 def test_the_watchdog_is_fed(relay):
-    r = relay(env={"WATCHDOG_USEC": "300000"})
-    r.expect("no sinks are configured", "no databases are configured").start()
+    r = relay(env={"WATCHDOG_USEC": "300000"}).start()
     r.notifications.wait_for("WATCHDOG", "1", count=6, limit=5)
     beats = [m["at"] for m in r.notifications.having("WATCHDOG", "1")]
     assert max(b - a for a, b in zip(beats, beats[1:])) < 0.3
@@ -128,7 +127,7 @@ def test_the_watchdog_is_fed(relay):
 @pytest.mark.parametrize("signo", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_it_with_0(pg, relay, stage, signo):
     s = stage(pg)
-    r = relay(databases={"one": s.conf}).expect("no sinks are configured").start()
+    r = relay(databases={"one": s.conf}).start()
     r.process.send_signal(signo)
     r.wait_exit(0, limit=5)
     assert pg.sql(f"SELECT count(*) FROM pg_stat_activity WHERE datname = '{s.name}' AND application_name = 'schemarelay'") == [(0,)]
@@ -146,7 +145,7 @@ def test_it_works_without_systemd(pg, relay, stage, webhook):
 def test_a_socket_in_a_missing_directory(relay):
     """It cannot work now, but a directory may come: the daemon runs, and says what to do."""
     r = relay(sinks={"socket": {"type": "unix", "path": "/no/such/directory/socket"}})
-    r.expect(r'sink "socket": .*directory', "no databases are configured").start()
+    r.expect(r'sink "socket": .*directory').start()
     r.wait_log(r'sink "socket": ')
 
 
