@@ -22,7 +22,8 @@ BEGIN
 	END IF;
 	DROP TABLE IF EXISTS schema_notifications.journal, schema_notifications.meta,
 		schema_notifications.handed_over;
-	DROP SEQUENCE IF EXISTS schema_notifications.handed_over_at, schema_notifications.server;
+	DROP SEQUENCE IF EXISTS schema_notifications.handed_over_at, schema_notifications.server,
+		schema_notifications.database;
 	FOR object IN
 		SELECT oid::regprocedure FROM pg_proc
 			WHERE pronamespace = 'schema_notifications'::regnamespace

@@ -310,7 +310,11 @@ def test_a_prepared_schema_is_refused(pg):
                       "CREATE SCHEMA schema_notifications;"
                       "CREATE FUNCTION schema_notifications.payload(text, text, text) RETURNS json LANGUAGE sql AS"
                       " 'SELECT null::json'; ALTER FUNCTION schema_notifications.payload OWNER TO {role}",
-                      "CREATE SCHEMA schema_notifications; CREATE VIEW schema_notifications.journal AS SELECT 1 AS a"):
+                      "CREATE SCHEMA schema_notifications; CREATE VIEW schema_notifications.journal AS SELECT 1 AS a",
+                      "CREATE SCHEMA schema_notifications; CREATE TABLE schema_notifications.journal (a int);"
+                      "CREATE RULE r AS ON INSERT TO schema_notifications.journal DO INSTEAD NOTHING",
+                      "CREATE SCHEMA schema_notifications; CREATE TABLE schema_notifications.meta (a int);"
+                      "ALTER TABLE schema_notifications.meta ENABLE ROW LEVEL SECURITY"):
         with Database(pg, extension=False) as db:
             role = db.role()
             db.sql(statement.format(role=role))

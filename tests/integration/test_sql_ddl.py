@@ -300,6 +300,16 @@ def test_sessions_that_forget_their_sequences(db):
     assert db.left_over() == 0
 
 
+def test_what_a_drop_names_comes_first(db):
+    db.sql("CREATE TABLE a (id serial PRIMARY KEY); CREATE TABLE b (id serial PRIMARY KEY);"
+           "CREATE TABLE c (id serial PRIMARY KEY); CREATE VIEW v AS SELECT 1 AS x FROM a, b, c")
+    db.rows()
+    db.sql("DROP TABLE a, b, c CASCADE")
+    found = objects(db.rows()[0])
+    assert {o for o in found[:3]} == {("table", f"public.{name}", "DROP TABLE") for name in "abc"}
+    assert ("view", "public.v", "DROP VIEW") in found[3:] and len(found) > 9
+
+
 def test_doorbell_switch(db):
     with Listener(db) as listener, db.session() as cursor:
         for setting in ("off", "'OFF'", "false", "0"):
