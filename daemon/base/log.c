@@ -147,6 +147,7 @@ static void add_json(struct strbuf *b, int level, const char *message_id,
 		strbuf_add_str(b, "\": ");
 		text_add_escaped(&value, fields[i].value, strlen(fields[i].value));
 		add_json_string(b, value.data ? value.data : "");
+		b->failed = b->failed || value.failed;
 	}
 	strbuf_add_str(b, "}\n");
 }

@@ -1,7 +1,9 @@
 #include "unit.h"
 
+#include <errno.h>
 #include <string.h>
 
+#include "fake_malloc.h"
 #include "model/cursor.h"
 
 static void test_copy_is_deep(_unused_ void **state)
@@ -44,10 +46,28 @@ static void test_copy_is_deep(_unused_ void **state)
 	cursor_done(&to);
 }
 
+static void test_no_memory(_unused_ void **state)
+{
+	char snapshot[] = "1:2:", other[] = "3:4:";
+	const struct cursor from = { .snapshot = snapshot }, new = { .snapshot = other };
+	struct cursor to;
+
+	if (!fake_malloc_works())
+		skip();
+	cursor_init(&to);
+	assert_int_equal(cursor_copy(&to, &from), 0);
+	fake_malloc_fail_at(0);
+	assert_int_equal(cursor_copy(&to, &new), -ENOMEM);
+	assert_true(fake_malloc_end());
+	assert_string_equal(to.snapshot, "1:2:");
+	cursor_done(&to);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_copy_is_deep),
+		cmocka_unit_test(test_no_memory),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "fake_malloc.h"
 #include "store/idset.h"
 
 static struct idset set;
@@ -118,13 +119,35 @@ static void test_chosen_ids(_unused_ void **state)
 		assert_true(add_number(0, i));
 }
 
+static void test_no_memory(_unused_ void **state)
+{
+	static const char id[] = "0f8fad5b-d9cb-469f-a165-70867728950e";
+	bool known;
+
+	if (!fake_malloc_works())
+		skip();
+	fake_malloc_fail_at(0);
+	assert_int_equal(idset_add(&set, id, &known), -ENOMEM);
+	assert_true(fake_malloc_end());
+	for (uint32_t i = 0; i < 32; i++)
+		assert_false(add_number(1, i));
+	fake_malloc_fail_at(0);
+	assert_int_equal(idset_add(&set, id, &known), -ENOMEM);
+	assert_true(fake_malloc_end());
+	/* Nothing is lost, and it is not known yet. */
+	for (uint32_t i = 0; i < 32; i++)
+		assert_true(add_number(1, i));
+	assert_false(add(id));
+	assert_true(add(id));
+}
+
 #define TEST(_t) cmocka_unit_test_setup_teardown(_t, set_up, tear_down)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(test_known),   TEST(test_nil_is_never_known), TEST(test_no_uuid),
-		TEST(test_bounded), TEST(test_chosen_ids),
+		TEST(test_bounded), TEST(test_chosen_ids),         TEST(test_no_memory),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

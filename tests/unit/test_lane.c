@@ -1,6 +1,9 @@
 #include "unit.h"
 
+#include <errno.h>
+
 #include "fake_kind.h"
+#include "fake_malloc.h"
 #include "sink/lane.h"
 #include "sink/sink.h"
 
@@ -243,13 +246,38 @@ static void test_delivery(_unused_ void **state)
 	assert_true(lane_first(lane)->since == loop_now(loop));
 }
 
+static void test_no_memory(_unused_ void **state)
+{
+	struct change *c = fake_change_new("a", 1);
+	struct lane *other = NULL;
+
+	if (fake_malloc_works()) {
+		for (size_t n = 0; n < 2; n++) {
+			fake_malloc_fail_at(n);
+			assert_int_equal(lane_get(&other, sink, "b"), -ENOMEM);
+			assert_true(fake_malloc_end());
+			assert_null(other);
+		}
+		fake_malloc_fail_at(0);
+		assert_int_equal(lane_append(lane, c), -ENOMEM);
+		assert_true(fake_malloc_end());
+		fake_malloc_fail_at(0);
+		assert_int_equal(lane_prepend(lane, c), -ENOMEM);
+		assert_true(fake_malloc_end());
+		assert_queue("");
+		assert_int_equal(lane->state, LANE_IDLE);
+	}
+	assert_int_equal(c->n_ref, 1);
+	(void)change_unref(c);
+}
+
 #define TEST(_t) cmocka_unit_test_setup_teardown(_t, set_up, tear_down)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(test_get),    TEST(test_states),     TEST(test_waiting),  TEST(test_batch),
-		TEST(test_single), TEST(test_freed_lane), TEST(test_delivery),
+		TEST(test_single), TEST(test_freed_lane), TEST(test_delivery), TEST(test_no_memory),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -12,6 +12,7 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "fake_malloc.h"
 
 #define ID "0123456789abcdef0123456789abcdef"
 
@@ -244,20 +245,46 @@ static void test_torn_line(_unused_ void **state)
 	assert_int_equal(l.n_lost, 2);
 }
 
-static void test_no_memory(_unused_ void **state)
+static void test_impossible_format(_unused_ void **state)
 {
 	static const enum log_format formats[] = { LOG_FORMAT_PLAIN, LOG_FORMAT_JSON,
 						   LOG_FORMAT_PREFIX };
 
 	for (size_t i = 0; i < ARRAY_SIZE(formats); i++) {
 		log_configure(&l, formats[i], LOG_INFO);
-		/* Fails like an append without memory does. */
 		errno = ENOTTY;
 		log_write(&l, LOG_INFO, NULL, NULL, 0, "%lc", (wint_t)0x7fffffff);
 		assert_int_equal(errno, ENOTTY);
 		assert_int_equal(l.n_lost, i + 1);
 		assert_string_equal(read_all(out), "");
 	}
+}
+
+/* A line is lost, and counted, whichever allocation fails; the next one is whole. */
+static void test_no_memory(_unused_ void **state)
+{
+	static const enum log_format formats[] = { LOG_FORMAT_PLAIN, LOG_FORMAT_JSON,
+						   LOG_FORMAT_PREFIX };
+	const struct log_field fields[] = { { "SCHEMARELAY_SINK", "hook" } };
+	uint64_t n_lost = 0;
+	bool failed = fake_malloc_works();
+
+	if (!failed)
+		skip();
+	for (size_t i = 0; i < ARRAY_SIZE(formats); i++) {
+		log_configure(&l, formats[i], LOG_INFO);
+		failed = true;
+		for (size_t n = 0; failed; n++) {
+			fake_malloc_fail_at(n);
+			log_write(&l, LOG_INFO, ID, fields, 1, "line %s", "x");
+			failed = fake_malloc_end();
+			n_lost += failed;
+			assert_int_equal(l.n_lost, n_lost);
+			read_all(out);
+			assert_int_equal(got[0] == '\0', failed);
+		}
+	}
+	assert_true(n_lost >= 9);
 }
 
 int main(void)
@@ -271,6 +298,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_where_the_journal_is, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_full_socket, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_torn_line, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_impossible_format, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_no_memory, set_up, tear_down),
 	};
 

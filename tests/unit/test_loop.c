@@ -6,10 +6,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "fake_malloc.h"
 #include "loop/loop.h"
 
 #define LONG_AGO (3600 * USEC_PER_SEC)
@@ -648,6 +650,56 @@ static void test_random(_unused_ void **state)
 	(void)loop_free(twin);
 }
 
+static void test_no_memory(_unused_ void **state)
+{
+	struct loop_timer *timer = NULL;
+	struct loop_signal *signal = NULL;
+	struct loop_io *io = NULL;
+	struct loop *twin = NULL;
+
+	if (!fake_malloc_works())
+		skip();
+	fake_malloc_fail_at(0);
+	assert_int_equal(loop_new(&twin), -ENOMEM);
+	assert_true(fake_malloc_end());
+	fake_malloc_fail_at(0);
+	assert_int_equal(loop_timer_new(&timer, loop, note, NULL), -ENOMEM);
+	assert_true(fake_malloc_end());
+	fake_malloc_fail_at(0);
+	assert_int_equal(loop_signal_new(&signal, loop, SIGUSR1, note, NULL), -ENOMEM);
+	assert_true(fake_malloc_end());
+	fake_malloc_fail_at(0);
+	assert_int_equal(loop_io_new(&io, loop, 0, 0, on_io, NULL), -ENOMEM);
+	assert_true(fake_malloc_end());
+	assert_null(twin);
+	assert_null(timer);
+	assert_null(signal);
+	assert_null(io);
+}
+
+/* No descriptor left for epoll, or for the eventfd. */
+static void test_no_descriptors(_unused_ void **state)
+{
+	struct rlimit old, none;
+	struct loop *twin = NULL;
+	int first = dup(0), again;
+
+	assert_true(first >= 0);
+	(void)close(first);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
+	for (unsigned int n = 0; n < 2; n++) {
+		none = (struct rlimit){ .rlim_cur = (rlim_t)first + n, .rlim_max = old.rlim_max };
+		assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+		assert_true(loop_new(&twin) < 0);
+		assert_null(twin);
+		assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
+	}
+	/* Nothing was left open. */
+	again = dup(0);
+	assert_int_equal(again, first);
+	(void)close(again);
+}
+
 #define TEST(_t) cmocka_unit_test_setup_teardown(_t, set_up, tear_down)
 
 int main(void)
@@ -674,6 +726,8 @@ int main(void)
 		TEST(test_time_stands_still_in_a_turn),
 		TEST(test_lag),
 		TEST(test_random),
+		TEST(test_no_memory),
+		TEST(test_no_descriptors),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

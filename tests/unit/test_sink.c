@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fake_malloc.h"
 #include "sink/sink.h"
 #include "sink_fixture.h"
 
@@ -579,6 +580,39 @@ static void test_names(_unused_ void **state)
 	assert_int_equal(sink->n_owed, 0);
 }
 
+static void test_no_memory(_unused_ void **state)
+{
+	struct change *c = fake_change_new("a", 1);
+	bool failed = fake_malloc_works();
+	int r;
+
+	/* The fake's own are behind these. */
+	for (size_t n = 0; failed && n < 3; n++) {
+		fake_malloc_fail_at(n);
+		r = sink_new(&sink, &confs[0], &env, &fake_kind_callbacks);
+		assert_true(fake_malloc_end());
+		assert_int_equal(r, -ENOMEM);
+		assert_null(sink);
+	}
+	start();
+	for (size_t n = 0; failed; n++) {
+		fake_malloc_fail_at(n);
+		r = sink_owe(sink, c);
+		failed = fake_malloc_end();
+		assert_int_equal(r, failed ? -ENOMEM : 0);
+		assert_int_equal(sink->n_owed, !failed);
+	}
+	(void)change_unref(c);
+	if (!fake_malloc_works())
+		skip();
+	/* A refusal needs a timer. */
+	turn();
+	fake_malloc_fail_at(0);
+	answer("a", VERDICT_REJECT);
+	assert_true(fake_malloc_end());
+	assert_int_equal(loop_turn(loop, false), -ENOMEM);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -604,6 +638,7 @@ int main(void)
 		TEST(test_quiet),
 		TEST(test_fullest_lane),
 		TEST(test_names),
+		TEST(test_no_memory),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

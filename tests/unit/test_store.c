@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "fake_malloc.h"
 #include "store/store.h"
 
 #define START 1762518896789012U
@@ -184,6 +185,39 @@ static void test_changes_are_no_cursor(_unused_ void **state)
 	assert_null(store_get_cursor(store, "orders"));
 }
 
+static void test_no_memory(_unused_ void **state)
+{
+	char snapshot[] = "1:2:";
+	const struct cursor c = { .snapshot = snapshot };
+	struct change a = row(orders, ID_A);
+	struct store *other = NULL;
+	bool failed = fake_malloc_works();
+	int r;
+
+	if (!failed)
+		skip();
+	fake_malloc_fail_at(0);
+	assert_int_equal(store_new(&other, START, &callbacks), -ENOMEM);
+	assert_true(fake_malloc_end());
+	assert_null(other);
+	for (size_t n = 0; failed; n++) {
+		fake_malloc_fail_at(n);
+		r = store_admit(store, &a, false);
+		failed = fake_malloc_end();
+		assert_int_equal(r, failed ? -ENOMEM : 0);
+		/* Not known to anybody: the next try is the first. */
+		assert_int_equal(n_admitted, !failed);
+	}
+	failed = true;
+	for (size_t n = 0; failed; n++) {
+		fake_malloc_fail_at(n);
+		r = store_set_cursor(store, "users", &c);
+		failed = fake_malloc_end();
+		assert_int_equal(r, failed ? -ENOMEM : 0);
+		assert_int_equal(store_get_cursor(store, "users") != NULL, !failed);
+	}
+}
+
 #define TEST(_t) cmocka_unit_test_setup_teardown(_t, set_up, tear_down)
 
 int main(void)
@@ -196,6 +230,7 @@ int main(void)
 		TEST(test_full),
 		TEST(test_cursors),
 		TEST(test_changes_are_no_cursor),
+		TEST(test_no_memory),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -6,6 +6,7 @@
 #include <wchar.h>
 
 #include "base/strbuf.h"
+#include "fake_malloc.h"
 
 /* An append that fails: a character that no locale has. */
 static void add_impossible(struct strbuf *b)
@@ -173,6 +174,28 @@ static void test_steal(_unused_ void **state)
 	free(s);
 }
 
+static void test_no_memory(_unused_ void **state)
+{
+	_cleanup_(strbuf_done)
+	struct strbuf b = STRBUF_INIT;
+	char *text = NULL;
+
+	if (!fake_malloc_works())
+		skip();
+	fake_malloc_fail_at(0);
+	assert_int_equal(strbuf_steal(&b, &text, NULL), -ENOMEM);
+	assert_true(fake_malloc_end());
+	assert_null(text);
+	strbuf_reset(&b);
+	strbuf_add_str(&b, "kept");
+	fake_malloc_fail_at(0);
+	strbuf_addf(&b, "%*d", 1000, 1);
+	assert_true(fake_malloc_end());
+	strbuf_add_char(&b, 'x');
+	assert_int_equal(strbuf_error(&b), -ENOMEM);
+	assert_string_equal(b.data, "kept");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -184,6 +207,7 @@ int main(void)
 		cmocka_unit_test(test_consume),
 		cmocka_unit_test(test_reset_keeps_the_memory),
 		cmocka_unit_test(test_steal),
+		cmocka_unit_test(test_no_memory),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
