@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -677,29 +676,6 @@ static void test_no_memory(_unused_ void **state)
 	assert_null(io);
 }
 
-/* No descriptor left for epoll, or for the eventfd. */
-static void test_no_descriptors(_unused_ void **state)
-{
-	struct rlimit old, none;
-	struct loop *twin = NULL;
-	int first = dup(0), again;
-
-	assert_true(first >= 0);
-	(void)close(first);
-	assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
-	for (unsigned int n = 0; n < 2; n++) {
-		none = (struct rlimit){ .rlim_cur = (rlim_t)first + n, .rlim_max = old.rlim_max };
-		assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
-		assert_true(loop_new(&twin) < 0);
-		assert_null(twin);
-		assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
-	}
-	/* Nothing was left open. */
-	again = dup(0);
-	assert_int_equal(again, first);
-	(void)close(again);
-}
-
 #define TEST(_t) cmocka_unit_test_setup_teardown(_t, set_up, tear_down)
 
 int main(void)
@@ -727,7 +703,6 @@ int main(void)
 		TEST(test_lag),
 		TEST(test_random),
 		TEST(test_no_memory),
-		TEST(test_no_descriptors),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
