@@ -22,9 +22,13 @@ def pytest_addoption(parser):
     parser.addoption("--pg", default="", help="PostgreSQL versions to test with, such as 15,18 (default: all)")
 
 
+def end_in_order(*_):
+    raise KeyboardInterrupt
+
+
 def pytest_configure(config):
     # A CI that ends us by SIGTERM must not leave servers behind: let the fixtures end as on Ctrl-C.
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    signal.signal(signal.SIGTERM, end_in_order)
     config.addinivalue_line("markers", "xdist_group(name): tests that share a worker")
 
 

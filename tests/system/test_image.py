@@ -141,6 +141,12 @@ def engine():
     if reason:
         (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
     engine = Engine()
+
+    def end_in_order(*_):
+        raise KeyboardInterrupt
+
+    # A CI that ends us must not leave an engine behind.
+    before = signal.signal(signal.SIGTERM, end_in_order)
     try:
         engine.start()
         tree = engine.directory + "/tree"
@@ -178,6 +184,7 @@ def engine():
         yield engine
     finally:
         engine.stop()
+        signal.signal(signal.SIGTERM, before)
 
 
 @pytest.fixture
