@@ -53,7 +53,7 @@ static void test_no_memory(_unused_ void **state)
 	struct cursor to;
 
 	if (!fake_malloc_works())
-		skip();
+		return;
 	cursor_init(&to);
 	assert_int_equal(cursor_copy(&to, &from), 0);
 	fake_malloc_fail_at(0);

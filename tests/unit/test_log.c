@@ -270,7 +270,7 @@ static void test_no_memory(_unused_ void **state)
 	bool failed = fake_malloc_works();
 
 	if (!failed)
-		skip();
+		return;
 	for (size_t i = 0; i < ARRAY_SIZE(formats); i++) {
 		log_configure(&l, formats[i], LOG_INFO);
 		failed = true;

@@ -657,7 +657,7 @@ static void test_no_memory(_unused_ void **state)
 	struct loop *twin = NULL;
 
 	if (!fake_malloc_works())
-		skip();
+		return;
 	fake_malloc_fail_at(0);
 	assert_int_equal(loop_new(&twin), -ENOMEM);
 	assert_true(fake_malloc_end());

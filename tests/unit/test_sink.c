@@ -604,7 +604,7 @@ static void test_no_memory(_unused_ void **state)
 	}
 	(void)change_unref(c);
 	if (!fake_malloc_works())
-		skip();
+		return;
 	/* A refusal needs a timer. */
 	turn();
 	fake_malloc_fail_at(0);
