@@ -7,11 +7,11 @@
 #include <string.h>
 
 #if defined(__has_feature)
-#	if __has_feature(address_sanitizer)
+#	if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
 #		define HAVE_OWN_MALLOC 0
 #	endif
 #endif
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #	define HAVE_OWN_MALLOC 0
 #endif
 #ifndef HAVE_OWN_MALLOC

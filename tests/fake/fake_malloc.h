@@ -11,7 +11,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* False under AddressSanitizer and valgrind, which have a malloc of their own: the test returns then. */
+/* False under the sanitizers and valgrind, which have a malloc of their own: the test returns then. */
 bool fake_malloc_works(void);
 
 /* The call number @n (from 0) from now on fails, once. */
