@@ -10,6 +10,9 @@ import pytest
 
 from harness.database import Database, Listener, objects
 
+# A shared machine with two cores may take its time.
+pytestmark = pytest.mark.timeout(240)
+
 # What a session can set. {…} are names. After each, CREATE, ALTER and DROP are recorded truly.
 SETTINGS = [
     "SET quote_all_identifiers = on",

@@ -13,6 +13,9 @@ import pytest
 from harness import postgres
 from harness.database import Database, Listener, objects
 
+# A shared machine with two cores may take its time.
+pytestmark = pytest.mark.timeout(240)
+
 FORMS = ("extension", "install.sql")
 
 

@@ -11,6 +11,9 @@ import pytest
 from harness import postgres
 from harness.database import Database, Listener, objects
 
+# A shared machine with two cores may take its time.
+pytestmark = pytest.mark.timeout(240)
+
 BREAKAGES = {
     "renamed": "ALTER TABLE schema_notifications.journal RENAME TO gone",
     "dropped": "ALTER EXTENSION schema_notifications DROP TABLE schema_notifications.journal;"

@@ -5,6 +5,9 @@ import pytest
 
 from harness.database import Database, Listener
 
+# A shared machine with two cores may take its time.
+pytestmark = pytest.mark.timeout(240)
+
 OLD = ("INSERT INTO schema_notifications.journal (xid, recorded_at, system_identifier, database_oid, payload)"
        " SELECT (pg_current_xact_id()::text::bigint {shift})::text::xid8, now() - interval '{age}',"
        " c.system_identifier {foreign}, d.oid, '{{}}'"
