@@ -80,7 +80,9 @@ int source_session_run(struct source *s, enum source_work work,
 
 static int run_settings(struct source *s)
 {
+	/* The first two need no planner and no name: what ALTER DATABASE has set cannot touch them. */
 	const struct pgconn_statement statements[] = {
+		{ .sql = "SET statement_timeout = 0" },
 		{ .sql = "SET search_path = pg_catalog, pg_temp" },
 		{ .sql = sql_settings },
 	};

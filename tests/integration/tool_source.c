@@ -1,7 +1,7 @@
 /*
  * One source on a real loop, for test_source.py and for people who work on sources:
  *
- *	tool_source [--start=latest] [--channel=NAME]... [--heartbeat=MS] [--role-password=FILE] DSN
+ *	tool_source [--start=latest] [--channel=NAME]... [--heartbeat=MS] [--password=WORD] DSN
  *
  * Prints every callback as one line of JSON. Commands on standard input, one a line:
  *
@@ -201,11 +201,12 @@ static void parse(struct tool *t, int argc, char **argv)
 		{ "password", required_argument, NULL, 'p' },
 		{ NULL, 0, NULL, 0 },
 	};
+	static char name[] = "test", path[] = "-", schema_changed[] = "schema_changed";
 	static char *channels[16];
 	int o;
 
 	t->conf = (struct database_conf){
-		.name = "test",
+		.name = name,
 		.start = START_EARLIEST,
 		.connect_timeout = 10 * USEC_PER_SEC,
 		.heartbeat = 30 * USEC_PER_SEC,
@@ -221,14 +222,14 @@ static void parse(struct tool *t, int argc, char **argv)
 		else if (o == 'h')
 			t->conf.heartbeat = strtoull(optarg, NULL, 10) * USEC_PER_MSEC;
 		else if (o == 'p')
-			t->conf.password = (struct secret){ .path = "-", .bytes = optarg };
+			t->conf.password = (struct secret){ .path = path, .bytes = optarg };
 		else
 			exit(2);
 	}
 	if (optind + 1 != argc)
 		exit(2);
 	if (t->conf.channels.n == 0)
-		channels[t->conf.channels.n++] = "schema_changed";
+		channels[t->conf.channels.n++] = schema_changed;
 	t->conf.dsn = argv[optind];
 }
 

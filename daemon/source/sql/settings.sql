@@ -1,5 +1,5 @@
 -- What the session must be, whatever the database's owner has set for it (ALTER DATABASE ... SET). search_path has been set by
--- the statement before this one, so that no operator below can be somebody else's. A setting that this server does not have is
+-- a statement before this one, so that no operator below can be somebody else's. A setting that this server does not have is
 -- skipped; restrict_nonsystem_relation_kind came with 17 and with minor releases of 2024.
 SELECT set_config(wanted.name, wanted.value, false)
 FROM (VALUES

@@ -1,0 +1,761 @@
+"""Sources against real servers: what is read, what is told, and what a database's owner cannot do to the relay."""
+
+import contextlib
+import itertools
+import os
+import shutil
+import time
+
+import pytest
+
+from harness.postgres import Postgres, free_port
+from harness.source import Source
+from harness.wait import wait_until
+
+_numbers = itertools.count(1)
+NOTHING_MORE = 0.3  # for what must not come
+
+
+@pytest.fixture
+def source(closing):
+    """source(dsn, *options): a source that is stopped with the test."""
+
+    def make(dsn, *options):
+        made = Source(dsn, "--heartbeat=300", *options)
+        closing.callback(made.close)
+        return made
+
+    return make
+
+
+@pytest.fixture
+def database(closing):
+    """database(server): the name of a new database, with the extension unless told otherwise."""
+
+    def make(server, **options):
+        name = f"src{next(_numbers)}"
+        server.create_database(name, **options)
+        closing.callback(server.drop_database, name)
+        return name
+
+    return make
+
+
+def quiet(s, seconds=NOTHING_MORE):
+    """What @s said of changes does not change any more."""
+    count = len(s.of("change"))
+    time.sleep(seconds)
+    assert len(s.of("change")) == count, s.of("change")[count:]
+
+
+def create(connection, *names):
+    with connection.cursor() as cursor:
+        for name in names:
+            cursor.execute(f"CREATE TABLE {name} (a int)")
+
+
+def names(*tables):
+    return [f"public.{t}" for t in tables]
+
+
+# what is read
+
+
+def test_rows_arrive_in_order_and_once(pg, source, database):
+    db = database(pg)
+    with contextlib.closing(pg.connect(db)) as c:
+        create(c, "before")
+        s = source(pg.dsn(db)).wait_listening()
+        create(c, "one", "two")
+        s.wait_objects(names("before", "one", "two"))
+        assert all(not m["reread"] and m["journal"] for m in s.changes)
+        assert s.changes[0]["tag"] == "CREATE TABLE"
+        assert s.resyncs == []
+        assert len(s.of("attempted")) == 1
+        quiet(s)
+
+
+def test_thousands_of_rows_in_one_transaction(pg, source, database):
+    db = database(pg)
+    with contextlib.closing(pg.connect(db, autocommit=False)) as c:
+        tables = [f"t{i}" for i in range(2500)]
+        create(c, *tables)
+        s = source(pg.dsn(db)).wait_listening()
+        assert s.changes == []
+        c.commit()
+        s.wait_objects(names(*tables))
+        quiet(s)
+
+
+def test_crossing_commits_and_a_long_transaction(pg, source, database):
+    db = database(pg)
+    with contextlib.ExitStack() as stack:
+        first, second, autonomous = (
+            stack.enter_context(contextlib.closing(pg.connect(db, autocommit=a))) for a in (False, False, True)
+        )
+        s = source(pg.dsn(db)).wait_listening()
+        create(first, "a1")
+        create(second, "b1")
+        create(autonomous, "c1")
+        s.wait_objects(names("c1"))
+        # The one that began later commits first, and draws another id before the other commits.
+        create(second, "b2")
+        second.commit()
+        s.wait_objects(names("c1", "b1", "b2"))
+        create(first, "a2")
+        create(autonomous, "c2")
+        s.wait_objects(names("c1", "b1", "b2", "c2"))
+        first.commit()
+        s.wait_objects(names("c1", "b1", "b2", "c2", "a1", "a2"))
+        quiet(s)
+
+
+def test_a_rollback_is_not_read(pg, source, database):
+    db = database(pg)
+    s = source(pg.dsn(db)).wait_listening()
+    with contextlib.closing(pg.connect(db, autocommit=False)) as c:
+        create(c, "gone")
+        c.rollback()
+        create(c, "kept")
+        with c.cursor() as cursor:
+            cursor.execute("SAVEPOINT s")
+            cursor.execute("CREATE TABLE also_gone (a int)")
+            cursor.execute("ROLLBACK TO s")
+        c.commit()
+    s.wait_objects(names("kept"))
+    quiet(s)
+
+
+def test_a_silent_doorbell_is_made_up_for_by_the_heartbeat(pg, source, database):
+    db = database(pg)
+    s = source(pg.dsn(db)).wait_listening()
+    pg.sql("SET schema_notifications.notify = off; CREATE TABLE quiet (a int)", db)
+    s.wait_objects(names("quiet"), limit=5)
+
+
+def test_latest_begins_now(pg, source, database):
+    db = database(pg)
+    with contextlib.closing(pg.connect(db, autocommit=False)) as late:
+        create(late, "late")
+        pg.sql("CREATE TABLE old (a int)", db)
+        s = source(pg.dsn(db), "--start=latest").wait_listening()
+        pg.sql("CREATE TABLE new (a int)", db)
+        s.wait_objects(names("new"))
+        # It was under way when the source began: not seen then, so seen now.
+        late.commit()
+        s.wait_objects(names("new", "late"))
+    s.tell("restart")
+    s.wait(lambda: len(s.of("attempted")) == 2, "the second source")
+    quiet(s)
+    assert s.resyncs == []
+
+
+def test_a_cursor_outlives_the_source(pg, source, database):
+    db = database(pg)
+    s = source(pg.dsn(db)).wait_listening()
+    pg.sql("CREATE TABLE one (a int)", db)
+    s.wait_objects(names("one"))
+    s.tell("pause")
+    s.wait_state("paused")
+    pg.sql("CREATE TABLE two (a int)", db)
+    s.tell("restart")
+    s.wait_objects(names("one", "two"))
+    assert [m["reread"] for m in s.changes] == [False, False]
+    quiet(s)
+
+
+def test_back_pressure(pg, source, database):
+    db = database(pg)
+    s = source(pg.dsn(db)).wait_listening()
+    s.tell("block")
+    pg.sql("CREATE TABLE one (a int); CREATE TABLE two (a int)", db)
+    quiet(s, 1)
+    assert s.changes == []
+    assert s.state["state"] == "listening"
+    s.tell("unblock")
+    s.tell("wake")
+    s.wait_objects(names("one", "two"))
+
+
+def test_pause_lets_the_database_go(pg, source, database):
+    db = database(pg)
+    s = source(pg.dsn(db)).wait_listening()
+    s.tell("pause")
+    s.wait_state("paused")
+    wait_until(
+        lambda: pg.sql("SELECT count(*) FROM pg_stat_activity WHERE datname = %s", args=(db,)) == [(0,)],
+        "no session is left",
+    )
+    pg.sql(f"CREATE DATABASE {db}_copy TEMPLATE {db}")
+    pg.drop_database(f"{db}_copy")
+    pg.sql("CREATE TABLE meanwhile (a int)", db)
+    s.tell("resume")
+    s.wait_objects(names("meanwhile"))
+    s.tell("reconnect")
+    s.wait(lambda: len([m for m in s.of("state") if m["state"] == "listening"]) == 3, "the third connection")
+    quiet(s)
+    assert s.resyncs == []
+
+
+def test_over_a_unix_socket(pg, source, database):
+    db = database(pg)
+    s = source(pg.dsn(db, host=None)).wait_listening()
+    assert s.state["address"] == f"{pg.socket_dir}:{pg.port}"
+    pg.sql("CREATE TABLE here (a int)", db)
+    s.wait_objects(names("here"))
+
+
+# what stands in the way of reading
+
+
+def insert(server, db, payload):
+    server.sql(
+        "INSERT INTO schema_notifications.journal (system_identifier, database_oid, payload)"
+        " SELECT system_identifier, (SELECT oid FROM pg_database WHERE datname = current_database()), (" + payload + ")"
+        " FROM pg_control_system()",
+        db,
+    )
+
+
+BASE = """'{"type": "ddl_command_end", "tag": "CREATE TABLE", "timestamp": "2025-11-07T12:34:56.789Z", "objects": [%s]}'"""
+OBJECT = '{"type": "table", "schema": "public", "identity": "public.%s", "command": "CREATE TABLE", "temporary": false}'
+
+
+def test_a_row_that_is_too_large_is_delivered_as_incomplete(pg, source, database):
+    db = database(pg)
+    pg.sql("CREATE TABLE one (a int)", db)
+    insert(pg, db, "replace(" + BASE % (OBJECT % "X") + ", 'X', repeat('x', 1200000))::json")
+    pg.sql("CREATE TABLE two (a int)", db)
+    s = source(pg.dsn(db)).wait_listening()
+    s.wait_objects(["public.one", None, "public.two"])
+    assert [m["incomplete"] for m in s.changes] == [False, True, False]
+    assert s.changes[1]["tag"] == "CREATE TABLE"
+    quiet(s)
+
+
+def test_many_large_rows_come_in_small_pages(pg, source, database):
+    db = database(pg)
+    for i in range(12):
+        insert(pg, db, "replace(" + BASE % (OBJECT % f"t{i}X") + ", 'X', repeat('x', 1000000))::json")
+    s = source(pg.dsn(db)).wait_listening()
+    assert [o[: o.index("x")] for o in s.objects] == names(*(f"t{i}" for i in range(12)))
+    quiet(s)
+
+
+def test_bytes_of_a_sql_ascii_database(pg, source, database):
+    db = database(pg, options="TEMPLATE template0 ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C'")
+    s = source(pg.dsn(db)).wait_listening()
+    with contextlib.closing(pg.connect(db)) as c:
+        c.set_client_encoding("SQL_ASCII")
+        with c.cursor() as cursor:
+            cursor.execute(b'CREATE TABLE "caf\xe9" (a int)')
+            cursor.execute(b"CREATE TABLE after (a int)")
+    s.wait_objects(['public."caf\ufffd"', "public.after"])
+    assert [m["incomplete"] for m in s.changes] == [False, False]
+
+
+def test_a_row_that_cannot_be_translated(pg, source, database):
+    """Only what stands in the row itself is lost, and the rows around it come."""
+    db = database(pg, options="TEMPLATE template0 ENCODING 'EUC_JP' LC_COLLATE 'C' LC_CTYPE 'C'")
+    pg.sql("CREATE TABLE one (a int)", db)
+    with contextlib.closing(pg.connect(db)) as c:
+        # A code point that is valid in the encoding and stands for nothing in Unicode.
+        c.set_client_encoding("SQL_ASCII")
+        with c.cursor() as cursor:
+            cursor.execute(b'CREATE TABLE "\xfe\xfe" (a int)')
+    pg.sql("CREATE TABLE two (a int)", db)
+    s = source(pg.dsn(db)).wait_listening()
+    s.wait_objects(["public.one", None, "public.two"])
+    assert [m["incomplete"] for m in s.changes] == [False, True, False]
+    assert s.changes[1]["tag"] == "CREATE TABLE"
+    pg.sql("CREATE TABLE three (a int)", db)
+    s.wait_objects(["public.one", None, "public.two", "public.three"])
+
+
+def test_a_locked_journal_is_waited_for(pg, source, database):
+    db = database(pg)
+    s = source(pg.dsn(db)).wait_listening()
+    with contextlib.closing(pg.connect(db, autocommit=False)) as c:
+        create(c, "one")
+        with c.cursor() as cursor:
+            cursor.execute("LOCK schema_notifications.meta IN ACCESS EXCLUSIVE MODE")
+        time.sleep(0.5)  # a heartbeat finds the lock
+        c.commit()
+    s.wait_objects(names("one"))
+    assert s.state["state"] == "listening"
+
+
+def test_a_cancelled_read_is_no_failure(pg, source, database):
+    db = database(pg)
+    s = source(pg.dsn(db)).wait_listening()
+    with contextlib.closing(pg.connect(db, autocommit=False)) as c:
+        create(c, "one")
+        with c.cursor() as cursor:
+            cursor.execute("LOCK schema_notifications.meta IN ACCESS EXCLUSIVE MODE")
+        query = "SELECT count(pg_cancel_backend(pid)) FROM pg_stat_activity WHERE datname = %s AND wait_event_type = 'Lock'"
+        wait_until(lambda: pg.sql(query, args=(db,)) == [(1,)], "a read that waits")
+        c.commit()
+    s.wait_objects(names("one"))
+    assert "backing_off" not in [m["state"] for m in s.of("state")]
+
+
+# what can be forged
+
+
+def test_a_forged_notification_changes_nothing(pg, source, database):
+    db = database(pg)
+    role = f"nobody{next(_numbers)}"
+    pg.sql(f"CREATE ROLE {role} LOGIN")
+    try:
+        s = source(pg.dsn(db)).wait_listening()
+        with contextlib.closing(pg.connect(db, user=role)) as c, c.cursor() as cursor:
+            for payload in ("", "x", "<3>evil\n", '{"type": "ddl_command_end", "tag": "DROP TABLE", "timestamp": "now"}'):
+                cursor.execute("SELECT pg_notify('schema_changed', %s)", (payload,))
+        pg.sql("CREATE TABLE genuine (a int)", db)
+        s.wait_objects(names("genuine"))
+        quiet(s)
+        assert len(s.of("change")) == 1
+    finally:
+        pg.sql(f"DROP ROLE {role}")
+
+
+def test_a_flood_of_forged_notifications_costs_ten_reads_a_second(pg, source, database):
+    db = database(pg)
+    s = source(pg.dsn(db)).wait_listening()
+    with contextlib.closing(pg.connect(db)) as c, c.cursor() as cursor:
+        end = time.monotonic() + 2
+        while time.monotonic() < end:
+            cursor.execute("SELECT pg_notify('schema_changed', clock_timestamp()::text)")
+    # Each reading that moves the cursor is told.
+    n = len(s.of("cursor"))
+    assert n < 40, n
+    pg.sql("CREATE TABLE genuine (a int)", db)
+    s.wait_objects(names("genuine"), limit=2)
+
+
+def owner_of(server, db, closing):
+    role = f"owner{next(_numbers)}"
+    server.sql(f"CREATE ROLE {role} LOGIN; ALTER DATABASE {db} OWNER TO {role}")
+    closing.callback(server.sql, f"DROP OWNED BY {role}; DROP ROLE {role}")
+    closing.callback(server.sql, f"ALTER DATABASE {db} OWNER TO postgres")
+    closing.callback(server.sql, f"REASSIGN OWNED BY {role} TO postgres", db)
+    return role
+
+
+VIEW = """
+CREATE SCHEMA schema_notifications;
+CREATE FUNCTION schema_notifications.evil() RETURNS bigint LANGUAGE plpgsql AS $$
+	BEGIN EXECUTE 'ALTER ROLE {role} SUPERUSER'; RETURN 1; END $$;
+CREATE VIEW schema_notifications.journal AS SELECT gen_random_uuid() AS event_id, schema_notifications.evil() AS id,
+	pg_current_xact_id() AS xid, now() AS recorded_at, 1::bigint AS system_identifier, 1::oid AS database_oid, '{{}}'::json AS payload;
+CREATE VIEW schema_notifications.meta AS SELECT true AS singleton, '1.0' AS version, gen_random_uuid() AS install_id,
+	'1 day'::interval AS retention, NULL::xid8 AS pruned_xid;
+GRANT ALL ON SCHEMA schema_notifications TO PUBLIC;
+GRANT ALL ON ALL TABLES IN SCHEMA schema_notifications TO PUBLIC;
+"""
+
+
+def is_superuser(server, role):
+    return server.sql("SELECT rolsuper FROM pg_roles WHERE rolname = %s", args=(role,)) == [(True,)]
+
+
+def test_a_view_named_journal_is_not_read(pg, source, database, closing):
+    db = database(pg, extension=False)
+    role = owner_of(pg, db, closing)
+    pg.sql(VIEW.format(role=role), db, user=role)
+    s = source(pg.dsn(db)).wait_listening("journal_untrusted")
+    assert not s.state["journal"]
+    assert s.resyncs == ["condition_began", "listen_gap"][:1]
+    # Nor is who rings there believed.
+    pg.sql("""NOTIFY schema_changed, '{"type": "ddl_command_end", "tag": "X", "timestamp": "2025-11-07T12:34:56.789Z"}'""", db)
+    s.tell("wake")
+    quiet(s)
+    assert s.changes == []
+    assert not is_superuser(pg, role)
+
+
+def test_a_view_that_takes_the_journals_place_between_two_heartbeats(pg, source, database, closing):
+    """Nothing but the guard, in the reading's own transaction, stands between them."""
+    db = database(pg)
+    role = owner_of(pg, db, closing)
+    s = Source(pg.dsn(db), "--heartbeat=3600000")
+    closing.callback(s.close)
+    s.wait_listening()
+    pg.sql("DROP EXTENSION schema_notifications CASCADE; DROP SCHEMA IF EXISTS schema_notifications CASCADE", db)
+    pg.sql(VIEW.format(role=role), db, user=role)
+    pg.sql("NOTIFY schema_changed", db)
+    s.wait_state("listening", "journal_untrusted")
+    s.wait_resync("condition_began")
+    assert not is_superuser(pg, role)
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        "ALTER TABLE schema_notifications.journal ENABLE ROW LEVEL SECURITY",
+        "CREATE POLICY p ON schema_notifications.meta USING (true)",
+        "CREATE RULE r AS ON UPDATE TO schema_notifications.journal DO INSTEAD NOTHING",
+        "ALTER TABLE schema_notifications.meta OWNER TO {role}",
+        "ALTER SCHEMA schema_notifications OWNER TO {role}",
+        "ALTER TABLE schema_notifications.journal ALTER payload TYPE text",
+        "ALTER TABLE schema_notifications.meta SET UNLOGGED",
+    ],
+)
+def test_what_makes_a_journal_untrusted(pg, source, database, closing, harm):
+    db = database(pg)
+    role = owner_of(pg, db, closing)
+    s = source(pg.dsn(db)).wait_listening()
+    pg.sql(harm.format(role=role), db)
+    s.wait_state("listening", "journal_untrusted")
+    s.wait_resync("condition_began")
+
+
+def test_what_a_database_sets_does_not_reach_the_session(pg, source, database, closing):
+    db = database(pg)
+    role = owner_of(pg, db, closing)
+    pg.sql(
+        """CREATE FUNCTION public.evil(text, text) RETURNS boolean LANGUAGE plpgsql AS $$
+			BEGIN EXECUTE 'ALTER ROLE %s SUPERUSER'; RETURN true; END $$;
+		CREATE OPERATOR public.= (LEFTARG = text, RIGHTARG = text, FUNCTION = public.evil);
+		CREATE FUNCTION public.set_config(text, text, boolean) RETURNS text LANGUAGE plpgsql AS $$
+			BEGIN EXECUTE 'ALTER ROLE %s SUPERUSER'; RETURN ''; END $$;
+		GRANT ALL ON SCHEMA public TO PUBLIC;"""
+        % (role, role),
+        db,
+        user=None,
+    )
+    for setting in ("search_path = public, pg_catalog", "statement_timeout = 1", "lock_timeout = 1", "row_security = on",
+                    "default_transaction_isolation = 'serializable'", "default_transaction_deferrable = on",
+                    "standard_conforming_strings = off", "transform_null_equals = on", "datestyle = 'SQL'",
+                    "idle_in_transaction_session_timeout = 1"):
+        pg.sql(f"ALTER DATABASE {db} SET {setting}")
+    s = source(pg.dsn(db)).wait_listening()
+    with contextlib.closing(pg.connect(db, options="-c statement_timeout=0 -c search_path=public")) as c:
+        create(c, "one")
+    s.wait(lambda: s.objects[-1] == "public.one", "the row")
+    assert not is_superuser(pg, role)
+
+
+# conditions
+
+
+def test_the_extension_goes_and_comes(pg, source, database):
+    db = database(pg)
+    s = source(pg.dsn(db)).wait_listening()
+    pg.sql("CREATE TABLE one (a int)", db)
+    s.wait_objects(names("one"))
+    pg.sql("DROP EXTENSION schema_notifications CASCADE; DROP SCHEMA IF EXISTS schema_notifications CASCADE", db)
+    s.wait_listening("extension_missing")
+    s.wait_resync("condition_began")
+    assert not s.state["journal"]
+    # Listen mode: what rings is what is told.
+    pg.sql("""NOTIFY schema_changed, '{"type": "ddl_command_end", "tag": "X", "timestamp": "2025-11-07T12:34:56.789Z"}'""", db)
+    s.wait(lambda: s.changes[-1]["tag"] == "X", "the notification")
+    assert s.changes[-1]["channel"] == "schema_changed"
+    pg.sql("NOTIFY schema_changed, 'rubbish'", db)
+    s.wait(lambda: s.of("rejected"), "the rubbish")
+    pg.sql("CREATE EXTENSION schema_notifications", db)
+    s.wait_listening("ok")
+    s.wait_resync("condition_ended")
+    pg.sql("CREATE TABLE two (a int)", db)
+    s.wait(lambda: s.objects[-1] == "public.two", "the row")
+    # Another install_id: begun anew.
+    assert s.resyncs == ["condition_began", "condition_ended", "identity_changed"]
+
+
+@pytest.mark.parametrize(
+    "harm, cure, condition",
+    [
+        ("ALTER EVENT TRIGGER schema_notifications_ddl DISABLE", "ALTER EVENT TRIGGER schema_notifications_ddl ENABLE ALWAYS",
+         "trigger_disabled"),
+        ("ALTER EVENT TRIGGER schema_notifications_drop ENABLE", "ALTER EVENT TRIGGER schema_notifications_drop ENABLE ALWAYS",
+         "trigger_disabled"),
+    ],
+)
+def test_triggers(pg, source, database, harm, cure, condition):
+    db = database(pg)
+    s = source(pg.dsn(db)).wait_listening()
+    pg.sql(harm, db)
+    s.wait_listening(condition).wait_resync("condition_began")
+    pg.sql(cure, db)
+    s.wait_listening("ok").wait_resync("condition_ended")
+    assert s.state["journal"]
+
+
+def test_a_missing_trigger(pg, source, database):
+    db = database(pg)
+    s = source(pg.dsn(db)).wait_listening()
+    pg.sql("ALTER EXTENSION schema_notifications DROP EVENT TRIGGER schema_notifications_drop;"
+           " DROP EVENT TRIGGER schema_notifications_drop", db)
+    s.wait_listening("trigger_missing").wait_resync("condition_began")
+
+
+def test_event_triggers_switched_off(pg, source, database):
+    if pg.major < 17:
+        pytest.skip("event_triggers came with 17")
+    db = database(pg)
+    s = source(pg.dsn(db)).wait_listening()
+    pg.sql(f"ALTER DATABASE {db} SET event_triggers = off")
+    s.wait_listening("trigger_disabled")
+    pg.sql(f"ALTER DATABASE {db} RESET event_triggers")
+    s.wait_listening("ok")
+
+
+def test_a_role_that_may_not_read(pg, source, database, closing):
+    db = database(pg)
+    role = f"reader{next(_numbers)}"
+    pg.sql(f"CREATE ROLE {role} LOGIN")
+    closing.callback(pg.sql, f"DROP ROLE {role}")
+    s = source(pg.dsn(db, user=role)).wait_listening("journal_unreadable")
+    pg.sql("CREATE TABLE one (a int)", db)
+    s.wait(lambda: s.changes, "the notification")
+    assert s.changes[0]["channel"] == "schema_changed"
+    pg.sql(f"GRANT pg_monitor TO {role}")
+    s.wait_listening("ok")
+    pg.sql("CREATE TABLE two (a int)", db)
+    s.wait(lambda: s.objects[-1] == "public.two", "the row")
+
+
+def test_listen_mode_tells_each_gap(pg, source, database):
+    db = database(pg, extension=False)
+    s = source(pg.dsn(db), "--channel=schema_changed", "--channel=Other \"one\"").wait_listening("extension_missing")
+    pg.sql("""SELECT pg_notify('Other "one"', E'not JSON: \\n')""", db)
+    s.wait(lambda: s.notifications, "the notification")
+    assert s.notifications[0]["channel"] == 'Other "one"'
+    assert s.notifications[0]["payload"] == "not JSON: \n"
+    s.tell("reconnect")
+    s.wait(lambda: len(s.resyncs) == 2, "the gap")
+    assert s.resyncs == ["condition_began", "listen_gap"]
+
+
+def test_other_channels_beside_a_journal(pg, source, database):
+    db = database(pg)
+    s = source(pg.dsn(db), "--channel=schema_changed", "--channel=other").wait_listening()
+    pg.sql("CREATE TABLE one (a int); NOTIFY other, 'x'", db)
+    s.wait(lambda: s.notifications and s.changes, "both")
+    assert s.state["journal"]
+    assert s.resyncs == ["listen_gap"]
+
+
+def test_other_channels_alone_leave_the_journal_alone(pg, source, database):
+    db = database(pg)
+    s = source(pg.dsn(db), "--channel=other").wait_listening()
+    assert not s.state["journal"]
+    pg.sql("CREATE TABLE one (a int); NOTIFY other, 'x'", db)
+    s.wait(lambda: s.notifications, "the notification")
+    assert s.changes == []
+
+
+def test_wrong_password_database_and_address(pg, source, database, closing):
+    db = database(pg)
+    s = source(pg.dsn("no_such_database")).wait_state("backing_off")
+    assert s.state["sqlstate"] == "3D000"
+    s = source(pg.dsn(db, user="no_such_role")).wait_state("backing_off", "auth_failed")
+    assert s.state["sqlstate"] == "28000"
+    s = source(f"host=127.0.0.1 port={free_port()} user=x").wait_state("backing_off")
+    assert "refused" in s.state["error"]
+    s = source("host=no-such-host.invalid user=x").wait_state("backing_off")
+    assert s.state["error"].startswith("no-such-host.invalid: ")
+    assert closing
+
+
+# life of the server
+
+
+@pytest.mark.parametrize("mode", ["fast", "immediate"])
+def test_restart(pg, own_server, source, mode):
+    server = own_server(pg)
+    server.create_database("a")
+    s = source(server.dsn("a")).wait_listening()
+    server.sql("CREATE TABLE one (a int)", "a")
+    s.wait_objects(names("one"))
+    server.stop(mode)
+    s.wait_state("backing_off")
+    if mode == "fast":
+        assert s.state["sqlstate"] == "57P01"
+        assert s.state["retry_ms"] >= 5000
+    server.start()
+    server.sql("CREATE TABLE two (a int)", "a")
+    s.wait_objects(names("one", "two"))
+    assert s.resyncs == []
+    quiet(s)
+
+
+def test_a_terminated_session_stays_away_for_five_seconds(pg, source, database):
+    db = database(pg)
+    s = source(pg.dsn(db)).wait_listening()
+    pg.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", args=(db,))
+    began = time.monotonic()
+    s.wait_state("backing_off")
+    s.wait_listening()
+    assert time.monotonic() - began >= 4.9
+
+
+def test_a_copied_data_directory(pg, own_server, source):
+    """The copy has the same identifier, oid and timeline, and gives ids and xids a second time."""
+    server = own_server(pg)
+    server.create_database("a")
+    server.sql("CREATE TABLE one (a int)", "a")
+    server.stop()
+    copy = server.data + ".copy"
+    shutil.copytree(server.data, copy)
+    server.start()
+    s = source(server.dsn("a")).wait_listening()
+    server.sql("CREATE TABLE lost (a int)", "a")
+    s.wait_objects(names("one", "lost"))
+    server.stop()
+    shutil.rmtree(server.data)
+    os.rename(copy, server.data)
+    if server.user:
+        server_uid = (server.user.pw_uid, server.user.pw_gid)
+        for directory, directories, files in os.walk(server.data):
+            for name in [".", *directories, *files]:
+                os.chown(os.path.join(directory, name), *server_uid, follow_symlinks=False)
+    server.start()
+    server.sql("CREATE TABLE again (a int)", "a")
+    for i in range(30):  # beyond the xids that were seen
+        server.sql("SELECT pg_current_xact_id()", "a")
+    s.tell("reconnect")
+    s.wait_resync("journal_rewound")
+    s.wait(lambda: s.objects[-1] == "public.again", "the copy's own row")
+    assert s.objects == names("one", "lost", "one", "again")
+    assert [m["reread"] for m in s.changes] == [False, False, True, True]
+
+
+def test_a_copy_that_reused_only_xids(pg, own_server, source):
+    """No row is missing there, but one that was never read claims a transaction that the cursor takes for read."""
+    server = own_server(pg)
+    server.create_database("a")
+    server.sql("CREATE TABLE one (a int)", "a")
+    server.stop()
+    copy = server.data + ".copy"
+    shutil.copytree(server.data, copy, copy_function=shutil.copy2)
+    server.start()
+    s = source(server.dsn("a")).wait_listening()
+    s.wait_objects(names("one"))
+    for i in range(20):
+        server.sql("SELECT pg_current_xact_id()", "a")
+    n = len(s.of("cursor"))
+    s.wait(lambda: len(s.of("cursor")) > n, "a cursor beyond them")
+    server.stop()
+    shutil.rmtree(server.data)
+    os.rename(copy, server.data)
+    if server.user:
+        for directory, directories, files in os.walk(server.data):
+            for name in [".", *directories, *files]:
+                os.chown(os.path.join(directory, name), server.user.pw_uid, server.user.pw_gid, follow_symlinks=False)
+    server.start()
+    server.sql("CREATE TABLE again (a int)", "a")
+    for i in range(40):
+        server.sql("SELECT pg_current_xact_id()", "a")
+    s.tell("reconnect")
+    s.wait_resync("journal_rewound")
+    s.wait(lambda: s.objects[-1] == "public.again", "the row")
+
+
+def test_a_template_copy_is_a_database_of_its_own(pg, source, database, closing):
+    db = database(pg)
+    pg.sql("CREATE TABLE inherited (a int)", db)
+    pg.sql(f"CREATE DATABASE {db}_copy TEMPLATE {db}")
+    closing.callback(pg.drop_database, f"{db}_copy")
+    s = source(pg.dsn(f"{db}_copy")).wait_listening()
+    quiet(s)
+    assert s.changes == []
+    pg.sql("CREATE TABLE own (a int)", f"{db}_copy")
+    s.wait_objects(names("own"))
+
+
+def test_a_database_that_was_made_anew_under_its_name(pg, source, database):
+    db = database(pg)
+    s = source(pg.dsn(db)).wait_listening()
+    pg.sql("CREATE TABLE one (a int)", db)
+    s.wait_objects(names("one"))
+    s.tell("pause")
+    s.wait_state("paused")
+    pg.drop_database(db)
+    pg.create_database(db)
+    pg.sql("CREATE TABLE two (a int)", db)
+    s.tell("resume")
+    s.wait_resync("identity_changed")
+    s.wait_objects(names("one", "two"))
+
+
+def test_rows_that_were_pruned_unread(pg, source, database):
+    db = database(pg)
+    s = source(pg.dsn(db)).wait_listening()
+    pg.sql("CREATE TABLE one (a int)", db)
+    s.wait_objects(names("one"))
+    s.tell("pause")
+    s.wait_state("paused")
+    pg.sql("UPDATE schema_notifications.meta SET retention = '0'; CREATE TABLE two (a int)", db)
+    wait_until(
+        lambda: pg.sql("SELECT schema_notifications.prune()", db) and pg.sql("TABLE schema_notifications.journal", db) == [],
+        "all rows are pruned",
+    )
+    s.tell("resume")
+    s.wait_listening()
+    assert s.resyncs == ["journal_pruned"]
+    pg.sql("CREATE TABLE three (a int)", db)
+    s.wait(lambda: s.objects[-1] == "public.three", "the row")
+    s.tell("reconnect")
+    s.wait(lambda: len([m for m in s.of("state") if m["state"] == "listening"]) == 3, "the third connection")
+    assert s.resyncs == ["journal_pruned"]
+
+
+def test_standby_and_promotion(pg, own_server, source, closing):
+    primary = own_server(pg)
+    primary.create_database("a")
+    primary.sql("CREATE TABLE one (a int)", "a")
+    standby = Postgres(pg.major)
+    closing.callback(standby.destroy)
+    shutil.rmtree(standby.data)
+    if primary.has_program("pg_basebackup"):
+        primary.run("pg_basebackup", "-h", "127.0.0.1", "-p", str(primary.port), "-U", "postgres", "-D", standby.data,
+                    "-c", "fast", "-X", "stream", "-R")
+    else:
+        pytest.skip("no pg_basebackup here")
+    if standby.user:
+        for directory, directories, files in os.walk(standby.data):
+            for name in [".", *directories, *files]:
+                os.chown(os.path.join(directory, name), standby.user.pw_uid, standby.user.pw_gid, follow_symlinks=False)
+    os.chmod(standby.data, 0o700)
+    standby.start()
+    s = source(standby.dsn("a")).wait_listening("standby")
+    assert not s.state["journal"]
+    assert s.of("cursor") == [] and s.changes == []
+    standby.sql("SELECT pg_promote()")
+    s.wait_listening("ok")
+    s.wait_objects(names("one"))
+    assert s.resyncs == ["condition_began", "condition_ended"]
+    standby.sql("CREATE TABLE two (a int)", "a")
+    s.wait_objects(names("one", "two"))
+
+
+def test_a_half_open_connection_is_noticed(pg, source, database, proxy):
+    db = database(pg)
+    p = proxy("127.0.0.1", pg.port)
+    s = source(f"host=127.0.0.1 port={p.port} dbname={db} user=postgres").wait_listening()
+    p.swallow()
+    pg.sql("CREATE TABLE one (a int)", db)
+    s.wait_state("backing_off", limit=15)
+    assert "no answer within 10000 ms" in s.state["error"]
+    p.cut()
+    p.forward()
+    s.wait_objects(names("one"))
+
+
+def test_cut_while_it_reads(pg, source, database, proxy):
+    db = database(pg)
+    p = proxy("127.0.0.1", pg.port)
+    with contextlib.closing(pg.connect(db, autocommit=False)) as c:
+        create(c, *(f"t{i}" for i in range(3000)))
+        c.commit()
+    s = source(f"host=127.0.0.1 port={p.port} dbname={db} user=postgres")
+    s.wait(lambda: len(s.changes) > 100, "the first rows")
+    p.cut()
+    s.wait_listening(limit=40)
+    seen = list(dict.fromkeys(s.objects))
+    assert seen == names(*(f"t{i}" for i in range(3000)))
+    # Told twice only where it is said so.
+    first = [m["object"] for m in s.changes if not m["reread"]]
+    assert len(first) == len(set(first))
