@@ -27,6 +27,16 @@ struct pgconn_error {
 	bool lost;        /* the connection is gone; else the session goes on */
 };
 
+/* @text as one line, with everything that could deceive escaped; cut to fit. */
+void pgconn_error_set_text(struct pgconn_error *e, const char *text);
+
+/*
+ * While connecting, libpq tells an error as text only, with words in the server's language. It is asked
+ * for verbose messages: "FATAL:  28P01: password ...\nLOCATION:  auth_failed, auth.c:335\n". Takes the
+ * code (the last, if it tried more than once) and leaves the rest as people expect it. -ENOMEM.
+ */
+int pgconn_error_set_verbose(struct pgconn_error *e, const char *message) _must_check_;
+
 struct pgconn_callbacks {
 	void (*on_connected)(void *userdata);
 	void (*on_failed)(void *userdata, const struct pgconn_error *error);

@@ -562,6 +562,17 @@ def test_wrong_password_database_and_address(pg, source, database, closing):
 # life of the server
 
 
+def replace_data(server, directory):
+    """@server, which is stopped, goes on with a copy of @directory."""
+    shutil.rmtree(server.data)
+    shutil.copytree(directory, server.data)
+    os.chmod(server.data, 0o700)
+    if server.user:
+        for path, directories, files in os.walk(server.data):
+            for name in [".", *directories, *files]:
+                os.chown(os.path.join(path, name), server.user.pw_uid, server.user.pw_gid, follow_symlinks=False)
+
+
 @pytest.mark.parametrize("mode", ["fast", "immediate"])
 def test_restart(pg, own_server, source, mode):
     server = own_server(pg)
@@ -604,13 +615,7 @@ def test_a_copied_data_directory(pg, own_server, source):
     server.sql("CREATE TABLE lost (a int)", "a")
     s.wait_objects(names("one", "lost"))
     server.stop()
-    shutil.rmtree(server.data)
-    os.rename(copy, server.data)
-    if server.user:
-        server_uid = (server.user.pw_uid, server.user.pw_gid)
-        for directory, directories, files in os.walk(server.data):
-            for name in [".", *directories, *files]:
-                os.chown(os.path.join(directory, name), *server_uid, follow_symlinks=False)
+    replace_data(server, copy)
     server.start()
     server.sql("CREATE TABLE again (a int)", "a")
     for i in range(30):  # beyond the xids that were seen
@@ -629,7 +634,7 @@ def test_a_copy_that_reused_only_xids(pg, own_server, source):
     server.sql("CREATE TABLE one (a int)", "a")
     server.stop()
     copy = server.data + ".copy"
-    shutil.copytree(server.data, copy, copy_function=shutil.copy2)
+    shutil.copytree(server.data, copy)
     server.start()
     s = source(server.dsn("a")).wait_listening()
     s.wait_objects(names("one"))
@@ -638,12 +643,7 @@ def test_a_copy_that_reused_only_xids(pg, own_server, source):
     n = len(s.of("cursor"))
     s.wait(lambda: len(s.of("cursor")) > n, "a cursor beyond them")
     server.stop()
-    shutil.rmtree(server.data)
-    os.rename(copy, server.data)
-    if server.user:
-        for directory, directories, files in os.walk(server.data):
-            for name in [".", *directories, *files]:
-                os.chown(os.path.join(directory, name), server.user.pw_uid, server.user.pw_gid, follow_symlinks=False)
+    replace_data(server, copy)
     server.start()
     server.sql("CREATE TABLE again (a int)", "a")
     for i in range(40):
@@ -706,19 +706,11 @@ def test_standby_and_promotion(pg, own_server, source, closing):
     primary = own_server(pg)
     primary.create_database("a")
     primary.sql("CREATE TABLE one (a int)", "a")
+    primary.stop()
     standby = Postgres(pg.major)
     closing.callback(standby.destroy)
-    shutil.rmtree(standby.data)
-    if primary.has_program("pg_basebackup"):
-        primary.run("pg_basebackup", "-h", "127.0.0.1", "-p", str(primary.port), "-U", "postgres", "-D", standby.data,
-                    "-c", "fast", "-X", "stream", "-R")
-    else:
-        pytest.skip("no pg_basebackup here")
-    if standby.user:
-        for directory, directories, files in os.walk(standby.data):
-            for name in [".", *directories, *files]:
-                os.chown(os.path.join(directory, name), standby.user.pw_uid, standby.user.pw_gid, follow_symlinks=False)
-    os.chmod(standby.data, 0o700)
+    replace_data(standby, primary.data)
+    open(os.path.join(standby.data, "standby.signal"), "w").close()
     standby.start()
     s = source(standby.dsn("a")).wait_listening("standby")
     assert not s.state["journal"]
@@ -726,6 +718,7 @@ def test_standby_and_promotion(pg, own_server, source, closing):
     standby.sql("SELECT pg_promote()")
     s.wait_listening("ok")
     s.wait_objects(names("one"))
+    assert s.of("cursor")[-1]["timeline"] == 2
     assert s.resyncs == ["condition_began", "condition_ended"]
     standby.sql("CREATE TABLE two (a int)", "a")
     s.wait_objects(names("one", "two"))
