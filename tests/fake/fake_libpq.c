@@ -42,7 +42,9 @@ static struct {
 	unsigned int tls, pending;
 	bool no_rows;
 	int version;
-	unsigned int n_results;
+	unsigned int n_results, n_conns;
+	const char *notifies[QUEUE_MAX]; /* taken from the queue, as parsing does */
+	unsigned int first_notify, last_notify;
 } fake;
 
 /* --- the script --- */
@@ -108,7 +110,7 @@ void fake_libpq_end(void)
 			 fake.step->text[0] ? fake.step->text[0] : "");
 	assert_int_equal(fake.first, fake.last);
 	assert_int_equal(fake.n_results, 0);
-	assert_null(fake.conn);
+	assert_int_equal(fake.n_conns, 0);
 }
 
 void fake_libpq_flush(int n)
@@ -172,8 +174,9 @@ PGconn *PQconnectStartParams(const char *const *keywords, const char *const *val
 	struct pg_conn *c = calloc(1, sizeof(*c));
 
 	assert_non_null(c);
-	assert_null(fake.conn);
 	assert_int_equal(expand, 0);
+	fake.n_conns++;
+	fake.first = fake.last = 0;
 	c->fd = -1;
 	c->message = "";
 	for (unsigned int i = 0; i < FAKE_TEXTS && s->text[i]; i++) {
@@ -237,9 +240,13 @@ void PQfinish(PGconn *c)
 		(void)close(c->fd);
 		(void)close(c->peer);
 	}
-	assert_ptr_equal(c, fake.conn);
-	fake.conn = NULL;
-	fake.first = fake.last = 0;
+	fake.n_conns--;
+	/* Another one may have been begun before this one was closed. */
+	if (c == fake.conn) {
+		fake.conn = NULL;
+		fake.first = fake.last = 0;
+		fake.first_notify = fake.last_notify = 0;
+	}
 	free(c);
 }
 
@@ -431,16 +438,17 @@ int PQconsumeInput(PGconn *c)
 	return 1;
 }
 
+/* The next of what has arrived. Notifications in front of it go to their own queue. */
 static const char *peek(void)
 {
+	while (fake.first < fake.last && after(fake.queue[fake.first], "notify:"))
+		fake.notifies[fake.last_notify++] = after(fake.queue[fake.first++], "notify:");
 	return fake.first < fake.last ? fake.queue[fake.first] : NULL;
 }
 
 int PQisBusy(PGconn *c)
 {
-	const char *text = peek();
-
-	return c->busy && (!text || after(text, "notify:"));
+	return c->busy && !peek();
 }
 
 PGresult *PQgetResult(PGconn *c)
@@ -449,7 +457,7 @@ PGresult *PQgetResult(PGconn *c)
 
 	/* Blocking is not what a loop may do. */
 	assert_false(PQisBusy(c));
-	if (!text || after(text, "notify:"))
+	if (!text)
 		return NULL;
 	fake.first++;
 	if (after(text, "row:"))
@@ -475,14 +483,14 @@ PGresult *PQgetResult(PGconn *c)
 
 PGnotify *PQnotifies(_unused_ PGconn *c)
 {
-	const char *text = after(peek(), "notify:");
-	const char *colon;
+	const char *text, *colon;
 	PGnotify *n;
 	char *p;
 
-	if (!text)
+	(void)peek();
+	if (fake.first_notify == fake.last_notify)
 		return NULL;
-	fake.first++;
+	text = fake.notifies[fake.first_notify++];
 	colon = strchr(text, ':');
 	assert_non_null(colon);
 	n = calloc(1, sizeof(*n) + strlen(text) + 2);

@@ -109,13 +109,12 @@ static void test_audit(_unused_ void **state)
 static void test_every_condition(_unused_ void **state)
 {
 	for (int bits = 0; bits < 2 * 4 * 3 * 2 * 2 * 2; bits++) {
-		int rest = bits;
-		const bool standby = rest % 2;
-		const enum journal_access access = (enum journal_access)((rest /= 2) % 4);
-		const enum journal_triggers triggers = (enum journal_triggers)((rest /= 4) % 3);
-		const bool deaf = (rest /= 3) % 2;
-		const bool moved = (rest /= 2) % 2;
-		const bool wanted = (rest /= 2) % 2;
+		const bool standby = bits % 2;
+		const enum journal_access access = (enum journal_access)(bits / 2 % 4);
+		const enum journal_triggers triggers = (enum journal_triggers)(bits / 8 % 3);
+		const bool deaf = bits / 24 % 2;
+		const bool moved = bits / 48 % 2;
+		const bool wanted = bits / 96 % 2;
 		const struct journal_audit a = {
 			.backend_pid = 10,
 			.standby = standby,

@@ -316,7 +316,7 @@ static void test_a_batch(_unused_ void **state)
 	fake_libpq_flush(3);
 	wait_for(&o, "done");
 	assert_false(pgconn_busy(o.conn));
-	end(&o, "connected row0=x c(p) notified row0=NULL row1=a row1=b done ");
+	end(&o, "connected row0=x row0=NULL c(p) notified row1=a row1=b done ");
 }
 
 static void test_a_statement_fails(_unused_ void **state)

@@ -1,0 +1,178 @@
+#pragma once
+
+/*
+ * What the tests of sources share: pieces of scripts for fake_libpq.c, and an owner that writes down what it
+ * is told, one word a callback.
+ */
+
+#include "unit.h"
+
+#include <stddef.h>
+
+#include "base/strbuf.h"
+#include "fake_libpq.h"
+#include "source/gate.h"
+#include "source/source.h"
+
+#define ID1 "11111111-1111-4111-8111-111111111111"
+#define ID2 "22222222-2222-4222-8222-222222222222"
+#define ID3 "33333333-3333-4333-8333-333333333333"
+
+/* A payload without the script's separators. */
+#define PAYLOAD                                                                      \
+	"{\"type\": \"ddl_command_end\", \"tag\": \"CREATE TABLE\", \"timestamp\": " \
+	"\"2025-11-07T12:34:56.789Z\", \"objects\": []}"
+
+/* --- pieces of scripts --- */
+
+#define CONNECT                     \
+	{ FAKE_CONNECT, { NULL } }, \
+	{                           \
+		FAKE_POLL,          \
+		{                   \
+			"ok"        \
+		}                   \
+	}
+#define SETTINGS                                                                             \
+	{ FAKE_SEND, { "SET statement_timeout = 0" } },                                      \
+		{ FAKE_SEND, { "SET search_path = pg_catalog, pg_temp" } },                  \
+		{ FAKE_SEND, { "SELECT set_config(" } }, { FAKE_SYNC, { NULL } },            \
+	{                                                                                    \
+		FAKE_INPUT,                                                                  \
+		{                                                                            \
+			"command", "end", "command", "end", "row:x", "tuples", "end", "sync" \
+		}                                                                            \
+	}
+#define SEND_LISTEN                                           \
+	{ FAKE_SEND, { "LISTEN \"schema_changed\"" } },       \
+		{ FAKE_SEND, { "SELECT pg_backend_pid()" } }, \
+	{                                                     \
+		FAKE_SYNC,                                    \
+		{                                             \
+			NULL                                  \
+		}                                             \
+	}
+#define LISTEN                                                              \
+	SEND_LISTEN,                                                        \
+	{                                                                   \
+		FAKE_INPUT,                                                 \
+		{                                                           \
+			"command", "end", "row:77", "tuples", "end", "sync" \
+		}                                                           \
+	}
+#define AUDIT(_row)                                                                           \
+	{ FAKE_SEND, { "SELECT pg_backend_pid() AS backend_pid" } }, { FAKE_SYNC, { NULL } }, \
+	{                                                                                     \
+		FAKE_INPUT,                                                                   \
+		{                                                                             \
+			("row:" _row), "tuples", "end", "sync"                                \
+		}                                                                             \
+	}
+#define AUDIT_OK      AUDIT("77|f|1|readable|enabled")
+#define PREPARE_GUARD { FAKE_PREPARE, { "s0", "SELECT 1 / (" } }, GUARD
+#define GUARD                     \
+	{                         \
+		FAKE_SEND,        \
+		{                 \
+			"name=s0" \
+		}                 \
+	}
+#define SEND_IDENTITY                                      \
+	{ FAKE_SEND, { "SELECT own.system_identifier" } }, \
+	{                                                  \
+		FAKE_SYNC,                                 \
+		{                                          \
+			NULL                               \
+		}                                          \
+	}
+#define GUARD_ROW           "row:1", "tuples", "end"
+#define IDENTITY_ROW(_rest) ("row:5|2|1|" ID3 "|100:100:|" _rest)
+#define FIRST_IDENTITY(_rest)                                                                     \
+	PREPARE_GUARD, SEND_IDENTITY,                                                             \
+	{                                                                                         \
+		FAKE_INPUT,                                                                       \
+		{                                                                                 \
+			"command", "end", GUARD_ROW, IDENTITY_ROW(_rest), "tuples", "end", "sync" \
+		}                                                                                 \
+	}
+#define PREPARE_PAGE                                   \
+	{                                              \
+		FAKE_PREPARE,                          \
+		{                                      \
+			"s1", "SELECT target.snapshot" \
+		}                                      \
+	}
+#define SEND_PAGE(...)                               \
+	{ FAKE_SEND, { "name=s1", ##__VA_ARGS__ } }, \
+	{                                            \
+		FAKE_SYNC,                           \
+		{                                    \
+			NULL                         \
+		}                                    \
+	}
+#define EMPTY_PAGE(_snapshot) ("row:" _snapshot "|~|~|~|~|~|~"), "tuples", "end", "sync"
+#define FIRST_PAGE(_snapshot)                                              \
+	GUARD, PREPARE_PAGE, SEND_PAGE("~", "~", "~", "~", "1000"),        \
+	{                                                                  \
+		FAKE_INPUT,                                                \
+		{                                                          \
+			GUARD_ROW, "command", "end", EMPTY_PAGE(_snapshot) \
+		}                                                          \
+	}
+#define SCRIPT_END           \
+	{                    \
+		FAKE_END,    \
+		{            \
+			NULL \
+		}            \
+	}
+#define UP \
+	CONNECT, SETTINGS, LISTEN, AUDIT_OK, FIRST_IDENTITY("~|~|~|~|f|f"), FIRST_PAGE("100:100:")
+#define FINISH               \
+	{                    \
+		FAKE_FINISH, \
+		{            \
+			NULL \
+		}            \
+	}
+
+extern const struct fake_step source_script_finish[], source_script_up[];
+
+/* --- the owner --- */
+
+struct source_fixture {
+	struct loop *loop;
+	struct resolver *resolver; /* on fake_dns */
+	struct gate *gate;         /* with one place */
+	struct database_conf conf;
+	struct source *source;
+	struct strbuf told;
+	bool blocked;        /* what may_read() answers */
+	const char *free_at; /* being told this frees the source */
+	struct cursor cursor;
+	usec_t retry_in;
+	char error[512], sqlstate[6];
+};
+
+extern struct source_fixture t;
+
+int source_set_up(void **state);
+int source_tear_down(void **state);
+
+void start(const struct fake_step *script, const struct cursor *cursor);
+void turns(unsigned int n);
+/* Turns until the script is over, and then some. */
+void play(void);
+void play_more(const struct fake_step *script);
+void wait_for(const char *what);
+/* What was told since the last call. */
+void told(const char *expected);
+/* Closes; the connection, if there is one, with it. */
+void end(const struct fake_step *script);
+
+/* What is told on the way up, and the way up. */
+#define ALL_UP                                                                                \
+	"waiting resolving connecting setting_up (ok) catching_up cursor=100:100: listening " \
+	"attempted "
+
+void start_up(void);

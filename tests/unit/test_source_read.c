@@ -1,0 +1,399 @@
+#include "source_fixture.h"
+
+#include <string.h>
+
+static void test_pages(_unused_ void **state)
+{
+	static const struct fake_step script[] = {
+		CONNECT,
+		SETTINGS,
+		LISTEN,
+		AUDIT_OK,
+		FIRST_IDENTITY("~|~|~|~|f|f"),
+		GUARD,
+		PREPARE_PAGE,
+		SEND_PAGE("~", "~", "~", "~", "1000"),
+		/* Many bytes: two of five. */
+		{ FAKE_INPUT,
+		  { GUARD_ROW, "command", "end", ("row:100:100:|~|5|1|" ID1 "|50|" PAYLOAD),
+		    ("row:100:100:|~|5|2|" ID2 "|51|" PAYLOAD), "tuples", "end", "sync" } },
+		GUARD,
+		SEND_PAGE("~", "100:100:", "2", ID2, "4"),
+		{ FAKE_INPUT,
+		  { GUARD_ROW, ("row:100:100:|~|1|3|" ID3 "|52|" PAYLOAD), "tuples", "end",
+		    "sync" } },
+		SCRIPT_END,
+	};
+
+	start(script, NULL);
+	play();
+	told("waiting resolving connecting setting_up (ok) catching_up change1 change2 change3 "
+	     "cursor=100:100: listening attempted ");
+	end(source_script_finish);
+}
+
+static void test_latest(_unused_ void **state)
+{
+	static const struct fake_step script[] = {
+		CONNECT,
+		SETTINGS,
+		LISTEN,
+		AUDIT_OK,
+		FIRST_IDENTITY("~|7|" ID1 "|90|f|f"),
+		GUARD,
+		PREPARE_PAGE,
+		SEND_PAGE("100:100:", "~", "~", "~", "1000"),
+		{ FAKE_INPUT, { GUARD_ROW, "command", "end", EMPTY_PAGE("100:100:") } },
+		SCRIPT_END,
+	};
+
+	t.conf.start = START_LATEST;
+	start(script, NULL);
+	play();
+	told(ALL_UP);
+	assert_int_equal(t.cursor.row_id, 7);
+	end(source_script_finish);
+}
+
+static const struct cursor old_cursor = {
+	.system_identifier = 5,
+	.database_oid = 2,
+	.timeline = 1,
+	.install_id = ID3,
+	.has_row = true,
+	.row_id = 7,
+	.row_xid = 60,
+	.row_event_id = ID1,
+};
+
+static void start_with_cursor(const struct fake_step *script)
+{
+	struct cursor cursor = old_cursor;
+	char snapshot[] = "70:80:71";
+
+	cursor.snapshot = snapshot;
+	start(script, &cursor);
+}
+
+static void test_continues_and_misses_what_was_pruned(_unused_ void **state)
+{
+	static const struct fake_step script[] = {
+		CONNECT,
+		SETTINGS,
+		LISTEN,
+		AUDIT_OK,
+		PREPARE_GUARD,
+		{ FAKE_SEND, { "SELECT own.", "70:80:71", "7", ID1 } },
+		{ FAKE_SYNC, { NULL } },
+		{ FAKE_INPUT,
+		  { "command", "end", GUARD_ROW, IDENTITY_ROW("75|~|~|~|f|f"), "tuples", "end",
+		    "sync" } },
+		GUARD,
+		PREPARE_PAGE,
+		SEND_PAGE("70:80:71", "~", "~", "~", "1000"),
+		{ FAKE_INPUT,
+		  { GUARD_ROW, "command", "end", ("row:100:100:|75|1|9|" ID2 "|90|" PAYLOAD),
+		    "tuples", "end", "sync" } },
+		SCRIPT_END,
+	};
+
+	start_with_cursor(script);
+	play();
+	told("waiting resolving connecting setting_up (ok) catching_up resync=journal_pruned change2 "
+	     "cursor=100:100: listening attempted ");
+	end(source_script_finish);
+}
+
+static void test_rereads(_unused_ void **state)
+{
+	static const struct fake_step script[] = {
+		CONNECT,
+		SETTINGS,
+		LISTEN,
+		AUDIT_OK,
+		/* The newest row is not there. */
+		FIRST_IDENTITY("~|~|~|~|f|f"),
+		GUARD,
+		PREPARE_PAGE,
+		SEND_PAGE("~", "~", "~", "~", "1000"),
+		/* It breaks off after one row: told again, and read again. */
+		{ FAKE_INPUT,
+		  { GUARD_ROW, "command", "end", ("row:100:100:|~|2|1|" ID1 "|50|" PAYLOAD) } },
+		{ FAKE_INPUT, { "lost:gone" } },
+		FINISH,
+		CONNECT,
+		SETTINGS,
+		LISTEN,
+		AUDIT_OK,
+		FIRST_IDENTITY("~|~|~|~|f|f"),
+		GUARD,
+		PREPARE_PAGE,
+		SEND_PAGE("~", "~", "~", "~", "1000"),
+		{ FAKE_INPUT,
+		  { GUARD_ROW, "command", "end", ("row:100:100:|75|2|1|" ID1 "|50|" PAYLOAD),
+		    ("row:100:100:|75|2|2|" ID2 "|51|" PAYLOAD), "tuples", "end", "sync" } },
+		SCRIPT_END,
+	};
+
+	start_with_cursor(script);
+	play();
+	told("waiting resolving connecting setting_up (ok) catching_up resync=journal_rewound "
+	     "change1/again backing_off attempted waiting resolving connecting setting_up "
+	     "catching_up resync=journal_rewound change1/again change2/again cursor=100:100: "
+	     "listening ");
+	assert_int_equal(t.cursor.row_id, 2);
+	end(source_script_finish);
+}
+
+#define REFUSED                                                                         \
+	GUARD, SEND_PAGE("100:100:"),                                                   \
+	{                                                                               \
+		FAKE_INPUT,                                                             \
+		{                                                                       \
+			"error:22012:division by zero", "end", "aborted", "end", "sync" \
+		}                                                                       \
+	}
+#define SAME_IDENTITY                                                                   \
+	GUARD, SEND_IDENTITY,                                                           \
+	{                                                                               \
+		FAKE_INPUT,                                                             \
+		{                                                                       \
+			GUARD_ROW, IDENTITY_ROW("~|~|~|~|f|f"), "tuples", "end", "sync" \
+		}                                                                       \
+	}
+
+static void test_the_guard(_unused_ void **state)
+{
+	static const struct fake_step rings[] = {
+		{ FAKE_INPUT, { "notify:schema_changed:" } },
+		REFUSED,
+		AUDIT("77|f|1|untrusted|missing"),
+		SCRIPT_END,
+	};
+
+	start_up();
+	play_more(rings);
+	told("resync=condition_began (journal_untrusted) ");
+	assert_false(source_is_journal(t.source));
+	end(source_script_finish);
+}
+
+static void test_a_guard_that_never_agrees_with_the_audit(_unused_ void **state)
+{
+	static const struct fake_step rings[] = {
+		{ FAKE_INPUT, { "notify:schema_changed:" } },
+		REFUSED,
+		AUDIT_OK,
+		SAME_IDENTITY,
+		REFUSED,
+		AUDIT_OK,
+		SAME_IDENTITY,
+		REFUSED,
+		FINISH,
+		SCRIPT_END,
+	};
+
+	t.conf.backoff.max = 60 * USEC_PER_SEC;
+	t.conf.backoff.initial = 60 * USEC_PER_SEC;
+	start_up();
+	play_more(rings);
+	told("backing_off ");
+	assert_string_equal(t.sqlstate, "22012");
+	end(NULL);
+}
+
+/* --- rows that cannot be sent --- */
+
+static void test_row_by_row(_unused_ void **state)
+{
+#define UNSENDABLE "error:22P05:no such character in UTF8", "end", "sync"
+	static const struct fake_step rings[] = {
+		{ FAKE_INPUT, { "notify:schema_changed:" } },
+		GUARD,
+		SEND_PAGE("100:100:", "~", "~", "~"),
+		{ FAKE_INPUT,
+		  { GUARD_ROW, ("row:105:105:|~|4|1|" ID1 "|101|" PAYLOAD), UNSENDABLE } },
+		GUARD,
+		{ FAKE_SEND, { "SELECT target.", "100:100:", "105:105:", "1", ID1, "100" } },
+		{ FAKE_SYNC, { NULL } },
+		{ FAKE_INPUT,
+		  { GUARD_ROW, ("row:105:105:|~|2|" ID2 "|101"), ("row:105:105:|~|3|" ID3 "|101"),
+		    ("row:105:105:|~|4|" ID1 "|102"), "tuples", "end", "sync" } },
+		/* The second cannot be sent, but its base can. */
+		GUARD,
+		{ FAKE_SEND, { "SELECT CASE", ID2, "1048576" } },
+		{ FAKE_SYNC, { NULL } },
+		{ FAKE_INPUT, { GUARD_ROW, UNSENDABLE } },
+		GUARD,
+		{ FAKE_SEND, { "SELECT json_build_object", ID2 } },
+		{ FAKE_SYNC, { NULL } },
+		{ FAKE_INPUT,
+		  { GUARD_ROW,
+		    ("row:{\"type\": \"a\", \"tag\": \"b\", \"timestamp\": "
+		     "\"2025-11-07T12:34:56.789Z\", \"incomplete\": true}"),
+		    "tuples", "end", "sync" } },
+		/* Of the third nothing can be had. */
+		GUARD,
+		{ FAKE_SEND, { "SELECT CASE", ID3, "1048576" } },
+		{ FAKE_SYNC, { NULL } },
+		{ FAKE_INPUT, { GUARD_ROW, "error:XX001:damaged", "end", "sync" } },
+		GUARD,
+		{ FAKE_SEND, { "SELECT json_build_object", ID3 } },
+		{ FAKE_SYNC, { NULL } },
+		{ FAKE_INPUT, { GUARD_ROW, "error:XX001:damaged", "end", "sync" } },
+		/* The fourth is pruned meanwhile. */
+		GUARD,
+		{ FAKE_SEND, { "SELECT CASE", ID1, "1048576" } },
+		{ FAKE_SYNC, { NULL } },
+		{ FAKE_INPUT, { GUARD_ROW, "tuples", "end", "sync" } },
+		GUARD,
+		{ FAKE_SEND, { "SELECT json_build_object", ID1 } },
+		{ FAKE_SYNC, { NULL } },
+		{ FAKE_INPUT, { GUARD_ROW, "tuples", "end", "sync" } },
+		/* And on as usual. */
+		GUARD,
+		SEND_PAGE("100:100:", "105:105:", "3", ID3, "1000"),
+		{ FAKE_INPUT, { GUARD_ROW, EMPTY_PAGE("105:105:") } },
+		SCRIPT_END,
+	};
+
+	start_up();
+	play_more(rings);
+	told("change1 change2/incomplete change3/incomplete resync=journal_pruned cursor=105:105: ");
+	end(source_script_finish);
+}
+
+static void test_no_rows_behind_the_one_that_cannot_be_sent(_unused_ void **state)
+{
+	static const struct fake_step rings[] = {
+		{ FAKE_INPUT, { "notify:schema_changed:" } },
+		GUARD,
+		SEND_PAGE("100:100:"),
+		{ FAKE_INPUT, { GUARD_ROW, UNSENDABLE } },
+		GUARD,
+		{ FAKE_SEND, { "SELECT target.", "100:100:", "~", "~", "~", "100" } },
+		{ FAKE_SYNC, { NULL } },
+		{ FAKE_INPUT, { GUARD_ROW, "row:106:106:|~|~|~|~", "tuples", "end", "sync" } },
+		SCRIPT_END,
+	};
+
+	start_up();
+	play_more(rings);
+	told("cursor=106:106: ");
+	end(source_script_finish);
+}
+
+static void test_a_read_that_fails_for_good(_unused_ void **state)
+{
+	static const struct fake_step rings[] = {
+		{ FAKE_INPUT, { "notify:schema_changed:" } },
+		GUARD,
+		SEND_PAGE("100:100:"),
+		{ FAKE_INPUT, { GUARD_ROW, "error:58030:disk", "end", "sync" } },
+		FINISH,
+		SCRIPT_END,
+	};
+	static const struct fake_step no_answer[] = {
+		{ FAKE_INPUT, { "notify:schema_changed:" } },
+		GUARD,
+		SEND_PAGE("100:100:"),
+		{ FAKE_INPUT, { GUARD_ROW, "tuples", "end", "sync" } },
+		FINISH,
+		SCRIPT_END,
+	};
+
+	t.conf.backoff.initial = t.conf.backoff.max = 60 * USEC_PER_SEC;
+	start_up();
+	play_more(rings);
+	told("backing_off ");
+	assert_string_equal(t.error, "disk");
+	end(NULL);
+	start_up();
+	play_more(no_answer);
+	told("backing_off ");
+	assert_string_equal(t.error, "the journal did not answer as expected");
+	end(NULL);
+}
+
+/* --- pressure --- */
+
+static void test_back_pressure(_unused_ void **state)
+{
+	static const struct fake_step silent[] = {
+		{ FAKE_INPUT, { "notify:schema_changed:" } },
+		SCRIPT_END,
+	};
+	static const struct fake_step page[] = {
+		GUARD,
+		SEND_PAGE("100:100:"),
+		{ FAKE_INPUT, { GUARD_ROW, EMPTY_PAGE("101:101:") } },
+		SCRIPT_END,
+	};
+
+	start_up();
+	t.blocked = true;
+	play_more(silent);
+	told("");
+	t.blocked = false;
+	fake_libpq_append(page);
+	source_wake(t.source);
+	play();
+	told("cursor=101:101: ");
+	end(source_script_finish);
+}
+
+static void test_who_rings_for_nothing(_unused_ void **state)
+{
+	static const struct fake_step ring[] = {
+		{ FAKE_INPUT, { "notify:schema_changed:" } },
+		GUARD,
+		SEND_PAGE("100:100:"),
+		{ FAKE_INPUT, { GUARD_ROW, EMPTY_PAGE("100:100:") } },
+		SCRIPT_END,
+	};
+	static const struct fake_step only_rings[] = {
+		{ FAKE_INPUT, { "notify:schema_changed:" } },
+		SCRIPT_END,
+	};
+	static const struct fake_step late[] = {
+		GUARD,
+		SEND_PAGE("100:100:"),
+		{ FAKE_INPUT,
+		  { GUARD_ROW, ("row:105:105:|~|1|1|" ID1 "|101|" PAYLOAD), "tuples", "end",
+		    "sync" } },
+		SCRIPT_END,
+	};
+	usec_t began;
+
+	start_up();
+	for (int i = 0; i < 3; i++)
+		play_more(ring);
+	began = clock_monotonic();
+	play_more(only_rings);
+	play_more(only_rings);
+	/* Not at once, and then only once. */
+	play_more(late);
+	assert_in_range(clock_monotonic() - began, 50 * USEC_PER_MSEC, 10 * USEC_PER_SEC);
+	told("change1 cursor=105:105: ");
+	/* It was for something: heard at once again. */
+	end(source_script_finish);
+}
+int main(void)
+{
+#define TEST(_name) cmocka_unit_test_setup_teardown(_name, source_set_up, source_tear_down)
+	const struct CMUnitTest tests[] = {
+		TEST(test_pages),
+		TEST(test_latest),
+		TEST(test_continues_and_misses_what_was_pruned),
+		TEST(test_rereads),
+		TEST(test_the_guard),
+		TEST(test_a_guard_that_never_agrees_with_the_audit),
+		TEST(test_row_by_row),
+		TEST(test_no_rows_behind_the_one_that_cannot_be_sent),
+		TEST(test_a_read_that_fails_for_good),
+		TEST(test_back_pressure),
+		TEST(test_who_rings_for_nothing),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
