@@ -52,6 +52,13 @@ struct job {
 	char error[160];
 };
 
+/* One thread. */
+struct worker {
+	struct pool *pool;
+	pthread_t thread;
+	bool busy; /* inside the backend, for nobody knows how long */
+};
+
 struct pool {
 	pthread_mutex_t lock;
 	pthread_cond_t work;
@@ -61,6 +68,8 @@ struct pool {
 	struct list finished;
 	int fd; /* eventfd; the resolver's, valid until `closed` */
 	struct resolver_backend backend;
+	unsigned int n_workers;
+	struct worker workers[];
 };
 
 struct name {
@@ -199,7 +208,8 @@ static void pool_unref_unlock(struct pool *p)
 static void *pool_thread(void *userdata)
 {
 	const uint64_t one = 1;
-	struct pool *p = userdata;
+	struct worker *w = userdata;
+	struct pool *p = w->pool;
 
 	(void)pthread_mutex_lock(&p->lock);
 	while (!p->closed) {
@@ -211,9 +221,11 @@ static void *pool_thread(void *userdata)
 		}
 		list_del(&j->link);
 		j->taken = true;
+		w->busy = true;
 		(void)pthread_mutex_unlock(&p->lock);
 		job_run(j, &p->backend);
 		(void)pthread_mutex_lock(&p->lock);
+		w->busy = false;
 		if (p->closed) {
 			job_free(j);
 			break;
@@ -226,33 +238,34 @@ static void *pool_thread(void *userdata)
 	return NULL;
 }
 
-/* Detached, deaf to signals (they are the main thread's). The lock is held. */
+/* Deaf to signals (they are the main thread's). The lock is held. */
 static int pool_start_thread(struct pool *p)
 {
+	struct worker *w = &p->workers[p->n_workers];
 	pthread_attr_t attr;
-	pthread_t thread;
 	sigset_t all, old;
 	int r;
 
 	r = pthread_attr_init(&attr);
 	if (r)
 		return error_origin(-r);
-	(void)pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+	w->pool = p;
 	(void)pthread_attr_setstacksize(&attr, STACK_SIZE);
 	(void)sigfillset(&all);
 	(void)pthread_sigmask(SIG_SETMASK, &all, &old);
-	r = pthread_create(&thread, &attr, pool_thread, p);
+	r = pthread_create(&w->thread, &attr, pool_thread, w);
 	(void)pthread_sigmask(SIG_SETMASK, &old, NULL);
 	(void)pthread_attr_destroy(&attr);
 	if (r)
 		return error_origin(-r);
+	p->n_workers++;
 	p->n_ref++;
 	return 0;
 }
 
-static struct pool *pool_new(const struct resolver_backend *backend)
+static struct pool *pool_new(const struct resolver_backend *backend, unsigned int n_threads)
 {
-	struct pool *p = calloc(1, sizeof(*p));
+	struct pool *p = calloc(1, sizeof(*p) + n_threads * sizeof(p->workers[0]));
 
 	if (!p)
 		return NULL;
@@ -266,7 +279,8 @@ static struct pool *pool_new(const struct resolver_backend *backend)
 	return p;
 }
 
-/* The resolver's own reference goes; threads that sleep end, the others do when they come back. */
+/* The resolver's own reference goes. Threads that sleep are waited for, which takes no time; those
+ * in the backend are left to themselves. */
 static void pool_close(struct pool *p)
 {
 	(void)pthread_mutex_lock(&p->lock);
@@ -275,6 +289,17 @@ static void pool_close(struct pool *p)
 	jobs_free(&p->queue);
 	jobs_free(&p->finished);
 	(void)pthread_cond_broadcast(&p->work);
+	for (unsigned int i = 0; i < p->n_workers; i++) {
+		struct worker *w = &p->workers[i];
+
+		if (w->busy) {
+			(void)pthread_detach(w->thread);
+			continue;
+		}
+		(void)pthread_mutex_unlock(&p->lock);
+		(void)pthread_join(w->thread, NULL);
+		(void)pthread_mutex_lock(&p->lock);
+	}
 	pool_unref_unlock(p);
 }
 
@@ -584,7 +609,7 @@ int resolver_new_backend(struct resolver **ret, struct loop *l, unsigned int n_t
 		return error_origin(-ENOMEM);
 	r->loop = l;
 	list_init(&r->remembered);
-	r->pool = pool_new(backend);
+	r->pool = pool_new(backend, n_threads);
 	if (!r->pool)
 		goto fail;
 	r->pool->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

@@ -44,7 +44,7 @@ int resolver_new_backend(struct resolver **ret, struct loop *l, unsigned int n_t
 			 const struct resolver_backend *backend) _must_check_;
 
 /* Not inside an answer. All queries must have ended or been cancelled. Threads that hang in getaddrinfo are left behind,
- * never joined: they touch nothing of ours afterwards. */
+ * never joined: they touch nothing of ours afterwards; the others are. */
 struct resolver *resolver_free(struct resolver *r);
 
 /* Never answers inside the call. @timeout > 0. Look-ups of one name that run at the same time are
