@@ -144,8 +144,9 @@ int http_name_look_up(struct http_name *n, usec_t timeout, bool *ret_wait)
 	*ret_wait = !known || now >= usec_add(n->fresh_until, HTTP_NAME_STALE);
 	if (n->query)
 		return 0;
+	/* The other half is for the request. */
 	if (known)
-		timeout = MIN(timeout, HTTP_NAME_PATIENCE);
+		timeout = MIN((timeout + 1) / 2, HTTP_NAME_PATIENCE);
 	return error_fold(
 		resolver_lookup(&n->query, n->resolver, n->host, timeout, on_resolved, n));
 }

@@ -20,9 +20,10 @@
 #include "loop/loop.h"
 #include "loop/resolver.h"
 
-#define HTTP_NAME_FRESH    RESOLVER_CACHE
-#define HTTP_NAME_STALE    (45 * USEC_PER_SEC)
-#define HTTP_NAME_PATIENCE (2 * USEC_PER_SEC) /* with the name servers, where addresses are known */
+#define HTTP_NAME_FRESH RESOLVER_CACHE
+#define HTTP_NAME_STALE (45 * USEC_PER_SEC)
+/* With the name servers, where addresses are known; but at most half of the request's time. */
+#define HTTP_NAME_PATIENCE (2 * USEC_PER_SEC)
 
 struct sockaddr;
 

@@ -223,13 +223,22 @@ static void test_patience(_unused_ void **state)
 	struct http_name n;
 	struct heard h = { .n = 0 };
 	usec_t before;
+	bool wait;
 
 	http_world_start(&w, NULL);
 	start(&n, &w, "http://held.test/", &h);
 	strbuf_add_str(&n.entry, "held.test:80:192.0.2.1");
 	before = clock_monotonic();
-	assert_true(look_up(&n));
+	assert_int_equal(http_name_look_up(&n, 200 * USEC_PER_MSEC, &wait), 0);
+	assert_true(wait);
 	http_world_wait(&w, &h.n, 1);
+	assert_string_equal(h.detail, "");
+	assert_in_range(clock_monotonic() - before, 90 * USEC_PER_MSEC, 180 * USEC_PER_MSEC);
+
+	n.fresh_until = 0;
+	before = clock_monotonic();
+	assert_int_equal(http_name_look_up(&n, 15 * USEC_PER_SEC, &wait), 0);
+	http_world_wait(&w, &h.n, 2);
 	assert_string_equal(h.detail, "");
 	assert_in_range(clock_monotonic() - before, HTTP_NAME_PATIENCE - 10000,
 			HTTP_NAME_PATIENCE * 2);

@@ -1,9 +1,11 @@
 #include "unit.h"
 
+#include <errno.h>
 #include <string.h>
 
 #include "base/base64.h"
 #include "base/strbuf.h"
+#include "fake_malloc.h"
 #include "sink/signature.h"
 
 /* The standard's test vector. */
@@ -143,6 +145,45 @@ static void test_bad_secrets(_unused_ void **state)
 	assert_int_equal(signature_keys_count(k), 2);
 }
 
+static int everything(struct strbuf *b)
+{
+	_cleanup_(signature_keys_freep)
+	struct signature_keys *k = NULL;
+	int r;
+
+	r = signature_keys_new(&k);
+	if (r == 0)
+		r = add(k, SECRET);
+	if (r == 0)
+		r = add(k, SECRET);
+	if (r == 0)
+		r = signature_add(b, k, ID, TIMESTAMP, BODY, strlen(BODY));
+	return r;
+}
+
+static void test_no_memory(_unused_ void **state)
+{
+	struct strbuf b;
+	size_t n;
+	int r;
+
+	if (!fake_malloc_works())
+		return;
+	for (n = 0;; n++) {
+		b = (struct strbuf)STRBUF_INIT;
+		fake_malloc_fail_at(n);
+		r = everything(&b);
+		if (!fake_malloc_end())
+			break;
+		assert_int_equal(r, -ENOMEM);
+		strbuf_done(&b);
+	}
+	assert_true(n >= 4);
+	assert_int_equal(r, 0);
+	assert_string_equal(b.data, SIGNATURE " " SIGNATURE);
+	strbuf_done(&b);
+}
+
 static void test_error_texts(_unused_ void **state)
 {
 	assert_non_null(strstr(signature_error_text(SIGNATURE_E_PREFIX), "begin"));
@@ -159,6 +200,7 @@ int main(void)
 		cmocka_unit_test(test_no_secret_no_signature),
 		cmocka_unit_test(test_all_is_signed),
 		cmocka_unit_test(test_bad_secrets),
+		cmocka_unit_test(test_no_memory),
 		cmocka_unit_test(test_error_texts),
 	};
 

@@ -1,11 +1,13 @@
 #include "unit.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "fake_malloc.h"
 #include "fake_sink_done.h"
 #include "http_world.h"
 #include "sink/signature.h"
@@ -492,6 +494,84 @@ static void test_cannot_work(_unused_ void **state)
 	stop(&b);
 }
 
+/* Opening either fails whole, or not at all. */
+static void test_no_memory_to_open(_unused_ void **state)
+{
+	struct secret items[] = { secret("a", SECRET) };
+	size_t n;
+
+	if (!fake_malloc_works())
+		return;
+	for (n = 0;; n++) {
+		struct bench b;
+		char *message = NULL;
+		bool failed;
+		int r;
+
+		start(&b);
+		b.sink.conf.webhook.secrets = (struct secretlist){ .items = items, .n = 1 };
+		b.sink.conf.webhook.bearer_token = secret("t", "token");
+		b.sink.conf.webhook.basic_auth = secret("u", "user:password");
+		set_header(&b, "X-One", "1");
+		fake_malloc_fail_at(n);
+		r = sink_webhook_ops.open(&b.sink.sink, &b.sink.conf, &message);
+		failed = fake_malloc_end();
+		assert_int_equal(r, failed ? -ENOMEM : 0);
+		assert_int_equal(b.sink.sink.impl != NULL, !failed);
+		assert_null(message);
+		stop(&b);
+		if (!failed)
+			break;
+	}
+	assert_true(n > 8);
+}
+
+/* Nothing is under way then; or it shows later, and stops the loop. */
+static void submit_without_memory(enum webhook_format format, unsigned int n_members)
+{
+	struct secret items[] = { secret("a", SECRET) };
+	size_t n;
+
+	for (n = 0;; n++) {
+		struct bench b;
+		struct delivery *d;
+		bool failed;
+		int r;
+
+		start(&b);
+		b.sink.conf.webhook.secrets = (struct secretlist){ .items = items, .n = 1 };
+		b.sink.conf.webhook.format = format;
+		/* No other thread allocates meanwhile. */
+		(void)snprintf(b.url, sizeof(b.url), "http://127.0.0.1:%u/", b.world.server.port);
+		open_sink(&b);
+		d = fake_sink_done_owe(&b.sink, make_change(1));
+		(void)fake_sink_done_owe(&b.sink, make_change(2));
+		fake_malloc_fail_at(n);
+		r = sink_webhook_ops.submit(&b.sink.sink, d, n_members);
+		failed = fake_malloc_end();
+		while (r == 0 && b.sink.n_done == 0)
+			r = loop_turn(b.world.loop, true);
+		if (failed)
+			assert_int_equal(r, -ENOMEM);
+		else
+			assert_int_equal(b.sink.verdict, VERDICT_OK);
+		stop(&b);
+		if (!failed)
+			break;
+	}
+	assert_true(n > 4);
+}
+
+static void test_no_memory_to_submit(_unused_ void **state)
+{
+	if (!fake_malloc_works())
+		return;
+	submit_without_memory(WEBHOOK_CLOUDEVENTS, 1);
+	submit_without_memory(WEBHOOK_CLOUDEVENTS, 2);
+	submit_without_memory(WEBHOOK_CLOUDEVENTS_BINARY, 1);
+	submit_without_memory(WEBHOOK_RAW, 1);
+}
+
 int main(void)
 {
 	const struct sigaction ignore = { .sa_handler = SIG_IGN };
@@ -508,6 +588,8 @@ int main(void)
 		cmocka_unit_test(test_many_at_once),
 		cmocka_unit_test(test_close_at_every_turn),
 		cmocka_unit_test(test_cannot_work),
+		cmocka_unit_test(test_no_memory_to_open),
+		cmocka_unit_test(test_no_memory_to_submit),
 	};
 
 	(void)sigaction(SIGPIPE, &ignore, NULL);
