@@ -43,7 +43,10 @@ SQL
 	fi
 	for file in /docker-entrypoint-initdb.d/*; do
 		case "$file" in
-		*.sh) . "$file" ;;
+		*.sh)
+			# shellcheck source=/dev/null
+			. "$file"
+			;;
 		*.sql)
 			echo "$0: running $file"
 			PGHOST=/var/run/postgresql psql -v ON_ERROR_STOP=1 --no-password --no-psqlrc \
