@@ -166,6 +166,8 @@ class Postgres:
             "shared_buffers": "32MB",
             "max_connections": "60",
             "max_locks_per_transaction": "256",
+            # A client that waits in libpq hears no signal, so no timeout of pytest's either.
+            "statement_timeout": "120s",
             "max_wal_size": "256MB",
             "logging_collector": "off",
             "lc_messages": "C",
