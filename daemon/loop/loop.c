@@ -97,6 +97,19 @@ void loop_post(struct loop *l, struct loop_post *p)
 		abort();
 }
 
+/* Without the precise timer libevent takes the kernel's coarse clock, and timers are up to 4 ms late. */
+static struct event_base *loop_new_base(void)
+{
+	struct event_config *c = event_config_new();
+	struct event_base *base = NULL;
+
+	if (c && event_config_set_flag(c, EVENT_BASE_FLAG_PRECISE_TIMER) == 0)
+		base = event_base_new_with_config(c);
+	if (c)
+		event_config_free(c);
+	return base;
+}
+
 int loop_new(struct loop **ret)
 {
 	struct loop *l = calloc(1, sizeof(*l));
@@ -112,7 +125,7 @@ int loop_new(struct loop **ret)
 	if (getrandom(&l->random, sizeof(l->random), 0) != (ssize_t)sizeof(l->random))
 		l->random = clock_realtime();
 	l->random |= 1;
-	l->base = event_base_new();
+	l->base = loop_new_base();
 	l->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	r = -errno;
 	if (!l->base || l->wake_fd < 0)
