@@ -28,27 +28,37 @@ static struct relay_sink *relay_sink_of(struct relay *r, const struct sink *s)
 	return NULL;
 }
 
-/* Half of what waits in the fullest lane of the sink that owes most goes; a resync stands for it. */
+/* Of the sink that owes most: the lane to take from. NULL: nothing can be dropped. */
+static struct lane *relay_fullest_lane(struct relay *r)
+{
+	struct lane *best = NULL, *l;
+
+	for (size_t i = 0; i < r->n_sinks; i++) {
+		l = sink_fullest_lane(r->sinks[i]->sink);
+		if (l && (!best || l->sink->bytes_owed > best->sink->bytes_owed))
+			best = l;
+	}
+	return best;
+}
+
+/* The older half of what waits in that lane goes; a resync stands for it. */
 static int relay_make_room(struct relay *r, bool *ret_made)
 {
 	_cleanup_(change_unrefp)
 	struct change *resync = NULL;
-	struct sink *most = NULL;
+	struct lane *l = relay_fullest_lane(r);
 	struct delivery *d;
-	struct lane *l;
 	char id[37];
 	size_t n, i;
 	int k;
 
-	*ret_made = false;
-	for (i = 0; i < r->n_sinks; i++) {
-		if (!most || r->sinks[i]->sink->n_owed > most->n_owed)
-			most = r->sinks[i]->sink;
-	}
-	l = most ? sink_fullest_lane(most) : NULL;
-	n = l ? (l->n_queue - l->n_busy + 1) / 2 : 0;
-	if (n < 2)
+	*ret_made = l != NULL;
+	if (!l)
 		return 0;
+	n = (l->n_queue - l->n_busy + 1) / 2;
+	/* A resync that stands for what was dropped before makes place for the new one, and is no gain. */
+	if (lane_oldest_waiting(l)->change->kind == CHANGE_RESYNC)
+		n++;
 	for (i = 0; i < n; i++) {
 		d = lane_oldest_waiting(l);
 		lane_unlink(l, d);
@@ -65,11 +75,10 @@ static int relay_make_room(struct relay *r, bool *ret_made)
 	if (k < 0)
 		return error_fold(k);
 	store_owe(r->store, resync);
-	log_sink(r, most, LOG_ERR, MSG_DELIVERIES_DROPPED,
+	log_sink(r, l->sink, LOG_ERR, MSG_DELIVERIES_DROPPED,
 		 "no room: the oldest %zu changes of database \"%s\" that it is owed were dropped; "
 		 "a resync takes their place",
 		 n, l->database);
-	*ret_made = true;
 	return 0;
 }
 
@@ -473,8 +482,7 @@ static enum log_format log_format_of(enum log_format_conf format)
 
 int relay_apply(struct relay *r, struct config *config)
 {
-	_cleanup_(config_freep)
-	struct config *old = NULL;
+	struct config *old = r->config;
 	int k;
 
 	log_configure(r->log, log_format_of(config->log.format), config->log.level);
@@ -484,8 +492,8 @@ int relay_apply(struct relay *r, struct config *config)
 	k = relay_apply_sinks(r, config);
 	if (k == 0)
 		k = relay_apply_databases(r, config);
-	old = r->config;
 	r->config = config;
+	(void)config_free(old);
 	if (k < 0)
 		return error_fold(k);
 	if (!r->ready)

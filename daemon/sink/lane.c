@@ -88,10 +88,12 @@ struct delivery *lane_first(struct lane *l)
 	return list_entry(l->queue.next, struct delivery, link);
 }
 
-static void lane_added(struct lane *l)
+static void lane_added(struct lane *l, const struct change *c)
 {
 	l->n_queue++;
+	l->bytes += c->payload.len;
 	l->sink->n_owed++;
+	l->sink->bytes_owed += c->payload.len;
 	if (l->state == LANE_IDLE)
 		lane_set_state(l, LANE_READY);
 }
@@ -105,7 +107,7 @@ int lane_append(struct lane *l, struct change *c)
 	if (r < 0)
 		return error_fold(r);
 	list_append(&l->queue, &d->link);
-	lane_added(l);
+	lane_added(l, c);
 	return 0;
 }
 
@@ -132,7 +134,7 @@ int lane_prepend(struct lane *l, struct change *c)
 	l->n_batch = 0;
 	if (l->n_single > 0)
 		l->n_single++;
-	lane_added(l);
+	lane_added(l, c);
 	return 0;
 }
 
@@ -161,7 +163,9 @@ void lane_unlink(struct lane *l, struct delivery *d)
 		l->n_single--;
 	list_del(&d->link);
 	l->n_queue--;
+	l->bytes -= d->change->payload.len;
 	l->sink->n_owed--;
+	l->sink->bytes_owed -= d->change->payload.len;
 	l->n_batch = 0;
 	if (l->n_queue > 0)
 		return;

@@ -6,6 +6,7 @@
  */
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "base/list.h"
 #include "base/macro.h"
@@ -29,6 +30,7 @@ struct lane {
 	char *database;
 	struct list queue; /* struct delivery */
 	size_t n_queue;
+	uint64_t bytes;           /* of the queue's payloads */
 	unsigned int n_busy;      /* members of the submission under way, from the queue's front */
 	unsigned int n_batch;     /* a batch that will be tried again keeps its members; 0: none */
 	unsigned int n_single;    /* from the front: a refused batch's members, sent one by one */

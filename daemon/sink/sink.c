@@ -522,15 +522,36 @@ int sink_reconfigure(struct sink *s, const struct sink_conf *conf)
 	return error_fold(r);
 }
 
+/* Bytes that could be given back; 0 where only a resync waits. */
+static uint64_t lane_spare_bytes(struct lane *l)
+{
+	const struct delivery *d = lane_oldest_waiting(l), *busy;
+	uint64_t bytes = l->bytes;
+	unsigned int i = 0;
+
+	if (!d || (l->n_queue - l->n_busy == 1 && d->change->kind == CHANGE_RESYNC))
+		return 0;
+	list_for_each_entry(busy, &l->queue, link) {
+		if (i++ == l->n_busy)
+			break;
+		bytes -= busy->change->payload.len;
+	}
+	return bytes;
+}
+
 struct lane *sink_fullest_lane(struct sink *s)
 {
 	struct lane *best = NULL, *l;
+	uint64_t most = 0;
 
 	for (int i = 0; i < _LANE_STATE_N; i++) {
 		list_for_each_entry(l, &s->lanes[i], link) {
-			if (l->n_queue > l->n_busy &&
-			    (!best || l->n_queue - l->n_busy > best->n_queue - best->n_busy))
+			uint64_t spare = l->bytes > most ? lane_spare_bytes(l) : 0;
+
+			if (spare > most) {
+				most = spare;
 				best = l;
+			}
 		}
 	}
 	return best;

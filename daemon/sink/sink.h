@@ -118,6 +118,7 @@ struct sink {
 	unsigned int n_in_flight; /* lanes in LANE_BUSY */
 	struct lane *probe;       /* SINK_PROBING: whose submission it is, NULL: not yet begun */
 	bool opened;              /* ops->open() was good */
+	uint64_t bytes_owed;      /* their payloads */
 	uint64_t n_owed;          /* deliveries in all lanes */
 
 	/* For the status: why the sink is unwell, gone, or why an open one last refused a delivery. */
@@ -147,7 +148,9 @@ void sink_pause(struct sink *s);
 void sink_resume(struct sink *s);
 void sink_enable(struct sink *s);
 
-/* The lane that owes most (not counting what is under way), or NULL if nothing waits. */
+/* The lane whose payloads take most memory, of those that could give some of it back; or NULL. What is
+ * under way stays, and so does a resync that waits alone: it stands for others. Linear in the
+ * lanes. */
 struct lane *sink_fullest_lane(struct sink *s);
 
 /* Nothing is under way, and nothing will be soon: nothing is owed, or the sink waits for the end of a

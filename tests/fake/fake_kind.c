@@ -220,6 +220,7 @@ struct change *fake_change_new(const char *database, uint64_t number)
 	assert_non_null(c);
 	c->n_ref = 1;
 	c->sequence = number;
+	c->payload.len = FAKE_PAYLOAD; /* counted, never read */
 	c->database = strdup(database);
 	assert_non_null(c->database);
 	fake.n_changes++;

@@ -38,6 +38,8 @@ extern const struct sink_callbacks fake_kind_callbacks;
 /* What happened since the last call, each followed by a space. Valid until the next event. */
 const char *fake_kind_trace(void);
 
+#define FAKE_PAYLOAD 100u
+
 /* A change of @database, for the caller to unref. */
 struct change *fake_change_new(const char *database, uint64_t number);
 /* The same, owed to @s. */

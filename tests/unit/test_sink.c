@@ -569,6 +569,23 @@ static void test_fullest_lane(_unused_ void **state)
 	assert_ptr_equal(sink_fullest_lane(sink), lane_of("a"));
 }
 
+/* A resync that waits alone stands for what was dropped: dropping it again would gain nothing. */
+static void test_a_lone_resync_is_not_given(_unused_ void **state)
+{
+	struct change *resync;
+
+	start();
+	owe("a", 1);
+	turn();
+	resync = fake_change_new("a", 2);
+	resync->kind = CHANGE_RESYNC;
+	assert_int_equal(sink_owe(sink, resync), 0);
+	(void)change_unref(resync);
+	assert_null(sink_fullest_lane(sink));
+	owe("a", 3);
+	assert_ptr_equal(sink_fullest_lane(sink), lane_of("a"));
+}
+
 static void test_names(_unused_ void **state)
 {
 	start();
@@ -637,6 +654,7 @@ int main(void)
 		TEST(test_freed_sink_hands_all_back),
 		TEST(test_quiet),
 		TEST(test_fullest_lane),
+		TEST(test_a_lone_resync_is_not_given),
 		TEST(test_names),
 		TEST(test_no_memory),
 	};
