@@ -100,7 +100,7 @@ static void on_answer(void *userdata, const struct http_result *r)
 	enum verdict v = webhook_verdict(r->status);
 	const struct verdict_info info = {
 		.status = r->status,
-		.retry_after = r->retry_after,
+		.retry_after = r->retry_after ? r->retry_after + WEBHOOK_RETRY_MARGIN : 0,
 		.detail = v == VERDICT_OK ? NULL : r->detail,
 		.answer = r->n_answer > 0 ? r->answer : NULL,
 		.n_answer = r->n_answer,

@@ -15,5 +15,9 @@
 #include "sink/sink.h"
 #include "sink/sink_registry.h"
 
+/* What is added to a receiver's Retry-After: the loop's clock is coarse (some milliseconds), and who
+ * comes one too early is refused again. */
+#define WEBHOOK_RETRY_MARGIN (20 * USEC_PER_MSEC)
+
 /* What an answer with that status means; 0 (there was no answer) is RETRY. */
 enum verdict webhook_verdict(int status);
