@@ -419,8 +419,12 @@ static int relay_sink_new(struct relay_sink **ret, struct relay *r, const struct
 		return error_fold(k);
 	}
 	rs->state = rs->sink->state;
-	if (!rs->sink->opened)
-		rs->unwell_since = loop_now(r->loop);
+	if (!rs->sink->opened) {
+		/* Told already: see on_sink_state(). */
+		rs->unwell_since = rs->logged = loop_now(r->loop);
+		(void)snprintf(rs->logged_error, sizeof(rs->logged_error), "%s",
+			       rs->sink->last_error);
+	}
 	*ret = rs;
 	return 0;
 }
