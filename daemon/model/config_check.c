@@ -22,7 +22,7 @@ static const struct {
 	{ SINK_BIT(SINK_WEBHOOK), "debounce", 1, UINT64_MAX },
 	{ SINK_BIT(SINK_UNIX), "mode", UNIX_CONNECT, UNIX_CONNECT },
 	{ SINK_BIT(SINK_UNIX), "socket", UNIX_DATAGRAM, UNIX_DATAGRAM },
-	{ SINK_BIT(SINK_SYSLOG), "transport", SYSLOG_TCP, SYSLOG_TLS },
+	{ SINK_BIT(SINK_SYSLOG), "transport", SYSLOG_TLS, SYSLOG_TLS },
 };
 
 static const struct option *row_of(const struct config_context *c, const char *key)

@@ -1,7 +1,8 @@
 /*
- * Syslog over datagrams: the local daemon's socket (/dev/log) and UDP. model/syslog.c makes the
- * messages; here they are handed to the kernel, in the order of the submissions, which is when they
- * count as delivered.
+ * Syslog. model/syslog.c makes the messages. Over TCP each has its length before it (RFC 6587, octet
+ * counting), and stream.c does the rest. Over datagrams, the local daemon's socket (/dev/log) and UDP,
+ * they are handed to the kernel here, in the order of the submissions, which is when they count as
+ * delivered.
  *
  *	not connected --submit--> connected         local: at once
  *	              --submit--> looking up -----> connected   UDP: the host's addresses in turn
@@ -26,6 +27,7 @@
 #include "model/syslog.h"
 #include "sink/sink.h"
 #include "sink/sink_registry.h"
+#include "sink/stream.h"
 
 #define QUEUE_PATIENCE  (5 * USEC_PER_SEC)   /* with a full queue */
 #define LOOKUP_PATIENCE (10 * USEC_PER_SEC)  /* with a name server */
@@ -40,6 +42,7 @@ struct syslog_sink {
 	struct loop_io *io;
 	struct loop_timer *timer; /* QUEUE_PATIENCE */
 	struct strbuf message;    /* that is being sent */
+	struct stream *stream;    /* TCP; nothing else is used then */
 	struct delivery **waiting;
 	size_t n_waiting, n_waiting_size;
 
@@ -250,7 +253,7 @@ static int encode(struct syslog_sink *u, const struct change *c)
 {
 	const struct syslog_conf *conf = conf_of(u);
 	struct syslog_origin o = {
-		.form = is_udp(u) ? SYSLOG_RFC5424 : SYSLOG_RFC3164,
+		.form = conf->transport == SYSLOG_LOCAL ? SYSLOG_RFC3164 : SYSLOG_RFC5424,
 		.limit = u->limit,
 		.priority = conf->facility | conf->severity,
 		.hostname = u->sink->env->hostname,
@@ -264,6 +267,19 @@ static int encode(struct syslog_sink *u, const struct change *c)
 	syslog_add(&u->message, &o, c);
 	r = strbuf_error(&u->message);
 	return r < 0 ? error_fold(r) : 0;
+}
+
+/* A message with its frame, for the stream. */
+static int encode_frame(void *userdata, struct strbuf *b, const struct delivery *d)
+{
+	struct syslog_sink *u = userdata;
+	int r = encode(u, d->change);
+
+	if (r < 0)
+		return error_fold(r);
+	strbuf_addf(b, "%zu ", u->message.len);
+	strbuf_add(b, u->message.data, u->message.len);
+	return 0;
 }
 
 /* 0, or errno. */
@@ -376,6 +392,7 @@ static void sink_syslog_close(struct sink *s)
 
 	if (!u)
 		return;
+	u->stream = stream_free(u->stream);
 	u->query = resolver_cancel(u->query);
 	u->io = loop_io_free(u->io);
 	u->fd = close_fd(u->fd);
@@ -386,14 +403,34 @@ static void sink_syslog_close(struct sink *s)
 	s->impl = NULL;
 }
 
+static size_t limit_of(enum syslog_transport transport)
+{
+	if (transport == SYSLOG_LOCAL)
+		return SYSLOG_LIMIT_LOCAL;
+	return transport == SYSLOG_UDP ? SYSLOG_LIMIT_UDP : SYSLOG_LIMIT_STREAM;
+}
+
+static int open_stream(struct syslog_sink *u, const struct syslog_conf *conf)
+{
+	struct stream_conf stream = {
+		.host = conf->host,
+		.port = conf->port,
+		.encode = encode_frame,
+		.userdata = u,
+	};
+	int r = stream_new(&u->stream, u->sink, &stream);
+
+	return r < 0 ? error_fold(r) : 0;
+}
+
 static int sink_syslog_open(struct sink *s, const struct sink_conf *conf, char **ret_message)
 {
 	enum syslog_transport transport = conf->syslog.transport;
 	struct syslog_sink *u;
 	int r;
 
-	if (transport != SYSLOG_LOCAL && transport != SYSLOG_UDP) {
-		*ret_message = strdup("only the transports local and udp are in this build");
+	if (transport == SYSLOG_TLS) {
+		*ret_message = strdup("the transport tls is not in this build");
 		return *ret_message ? 1 : error_origin(-ENOMEM);
 	}
 	u = calloc(1, sizeof(*u));
@@ -403,8 +440,10 @@ static int sink_syslog_open(struct sink *s, const struct sink_conf *conf, char *
 	u->sink = s;
 	u->fd = -1;
 	u->pid = getpid();
-	u->limit = transport == SYSLOG_UDP ? SYSLOG_LIMIT_UDP : SYSLOG_LIMIT_LOCAL;
+	u->limit = limit_of(transport);
 	r = loop_timer_new(&u->timer, s->env->loop, on_impatience, u);
+	if (r == 0 && transport == SYSLOG_TCP)
+		r = open_stream(u, &conf->syslog);
 	if (r < 0) {
 		sink_syslog_close(s);
 		return error_fold(r);
@@ -417,6 +456,10 @@ static int sink_syslog_submit(struct sink *s, struct delivery *d, _unused_ unsig
 	struct syslog_sink *u = s->impl;
 	int r;
 
+	if (u->stream) {
+		r = stream_submit(u->stream, d);
+		return r < 0 ? error_fold(r) : 0;
+	}
 	if (u->n_waiting == u->n_waiting_size) {
 		size_t size = u->n_waiting_size ? u->n_waiting_size * 2 : 16;
 		struct delivery **waiting =

@@ -54,7 +54,7 @@ BAD = {
     "wrong word": ('{"sinks": {"s": {"type": "webhoock"}}}', r":1:\d+: sinks\.s\.type: .*webhook"),
     "range": ('{"sinks": {"s": {"type": "webhook", "url": "http://a/", "in_flight": 100000}}}', r":1:\d+: sinks\.s\.in_flight: "),
     "journald": ('{"sinks": {"s": {"type": "journald"}}}', r":1:\d+: sinks\.s.*not in this build"),
-    "tcp": ('{"sinks": {"s": {"type": "syslog", "transport": "tcp", "address": "a"}}}', r":1:\d+: sinks\.s.*not in this build"),
+    "tls": ('{"sinks": {"s": {"type": "syslog", "transport": "tls", "address": "a"}}}', r":1:\d+: sinks\.s.*not in this build"),
     "twice": ('{"sinks": {}, "sinks": {}}', r":1:\d+: .*sinks"),
     "two hosts": ('{"databases": {"a": {"dsn": "host=a,b dbname=a"}}}', r":1:\d+: databases\.a\.dsn: "),
     "no file": ('{"databases": {"a": {"dsn": "dbname=a", "password_file": "/no/such/file"}}}', r":1:\d+: databases\.a\.password_file: "),

@@ -88,3 +88,46 @@ def test_a_syslog_that_is_not_there_is_tried_again(pg, relay, stage, webhook):
     r.expect(r'sink "audit": .*next try in').start()
     s.table("t")
     r.wait_log(r'sink "audit": .*next try in')
+
+
+def numbers_of(messages):
+    return [int(re.findall(r"public\.t(\d+)", m["message"])[0]) for m in messages]
+
+
+def test_tcp(pg, relay, stage, rsyslog):
+    s = stage(pg)
+    audit(relay, s, transport="tcp", address=rsyslog.tcp_address).start()
+    s.tables("t", 10)
+    messages = wait_messages(rsyslog, 10)
+    assert numbers_of(messages) == list(range(10))
+    for m in messages:
+        assert (m["input"], m["facility"], m["severity"], m["msgid"]) == ("imtcp", "authpriv", "notice", "CREATE_TABLE")
+        assert m["raw"].startswith("<85>1 ")
+        assert structured(m["data"])["database"] == "one"
+
+
+def test_tcp_cut_in_the_middle_of_a_message(pg, relay, stage, rsyslog, proxy):
+    """The receiver gets the first part of a message, then a reset: the message comes again, whole, before the next one."""
+    s = stage(pg)
+    way = proxy("127.0.0.1", rsyslog.tcp_port, buffer=1024)
+    r = relay(
+        databases={"one": {**s.conf, "channels": ["schema_changed", "long"]}},
+        sinks={"audit": {"type": "syslog", "transport": "tcp", "address": f"127.0.0.1:{way.port}", "backoff": {"initial": "100ms"}}},
+    )
+    # The other channel has no journal.
+    r.expect(r'sink "audit": .*next try in', r"\(listen_gap\)").start()
+    s.table("before")
+    wait_messages(rsyslog, 1)
+    way.cut_after(3000)
+    s.sql("SELECT pg_notify('long', 'begin' || repeat('x', 7000) || 'end')")
+    s.table("after")
+    r.wait_log(r'sink "audit": .*next try in')
+
+    def arrived():
+        return [m["message"] for m in rsyslog.messages("imtcp")]
+
+    wait_until(lambda: any("public.after" in m for m in arrived()), lambda: f"public.after in {arrived()}")
+    assert way.n_cut == 1
+    whole = [i for i, m in enumerate(arrived()) if m.endswith("begin" + "x" * 7000 + "end")]
+    assert len(whole) == 1
+    assert "public.after" in arrived()[whole[0] + 1]

@@ -107,8 +107,8 @@ def rsyslog(closing):
 
 @pytest.fixture
 def proxy(closing):
-    """proxy(host, port)"""
-    return lambda *target: _closed(closing, Proxy(target))
+    """proxy(host, port, further options)"""
+    return lambda *target, **options: _closed(closing, Proxy(target, **options))
 
 
 @pytest.fixture

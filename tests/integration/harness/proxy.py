@@ -15,10 +15,17 @@ class Proxy:
     swallow()  read and throw away: a half-open connection that still takes bytes
     cut()      reset every connection; new ones are welcome
     refuse()   cut, and take no new connections until forward()
+    cut_after(n)  pass on n more bytes of what the relay sends, then cut (n_cut counts)
+
+    `buffer`: as little (bytes) is acknowledged that was not read.
     """
 
-    def __init__(self, target):
+    def __init__(self, target, buffer=None):
         self.target = target
+        self.buffer = buffer
+        self.budget = None
+        self.n_cut = 0
+        self.clients = set()
         self.mode = "forward"
         self.n_accepted = 0
         self.pairs = {}
@@ -47,6 +54,9 @@ class Proxy:
     def refuse(self):
         self._order("refuse")
 
+    def cut_after(self, n):
+        self.budget = n
+
     def close(self):
         self._order("close")
         self.thread.join(5)
@@ -62,6 +72,8 @@ class Proxy:
 
     def _listen(self, port):
         self.listener = socket.create_server(("127.0.0.1", port))
+        if self.buffer:
+            self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self.buffer)
         self.selector.register(self.listener, selectors.EVENT_READ)
 
     def _deaf(self):
@@ -82,6 +94,7 @@ class Proxy:
         for end in (s, self.pairs.get(s)):
             if end in self.pairs:
                 del self.pairs[end]
+                self.clients.discard(end)
                 with contextlib.suppress(KeyError):
                     self.selector.unregister(end)
                 # A reset, not an orderly end.
@@ -97,15 +110,23 @@ class Proxy:
             client.close()
             return
         self.pairs[client], self.pairs[server] = server, client
+        self.clients.add(client)
         self._watch()
 
     def _pump(self, s):
         try:
-            data = s.recv(65536)
+            counted = self.budget is not None and s in self.clients
+            data = s.recv(min(65536, self.budget) if counted else 65536)
             if not data:
                 raise ConnectionError
             if self.mode == "forward":
                 self.pairs[s].sendall(data)
+            if counted:
+                self.budget -= len(data)
+                if self.budget == 0:
+                    self.budget = None
+                    self.n_cut += 1
+                    raise ConnectionError
         except OSError:
             self._drop(s)
 

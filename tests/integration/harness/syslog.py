@@ -1,4 +1,4 @@
-"""A real rsyslogd with a socket and a UDP port of its own, which writes what it has understood as lines of JSON."""
+"""A real rsyslogd with a socket, a UDP port and a TCP port of its own, which writes what it has understood as lines of JSON."""
 
 import json
 import os
@@ -16,6 +16,7 @@ CONFIG = """\
 global(workDirectory="{dir}" maxMessageSize="64k")
 module(load="imuxsock" SysSock.Use="off")
 module(load="imudp")
+module(load="imtcp")
 template(name="parsed" type="list" option.jsonf="on") {{
 	property(outname="input" name="inputname" format="jsonf")
 	property(outname="facility" name="syslogfacility-text" format="jsonf")
@@ -31,19 +32,23 @@ template(name="parsed" type="list" option.jsonf="on") {{
 }}
 input(type="imuxsock" Socket="{dir}/log" RateLimit.Interval="0")
 input(type="imudp" address="127.0.0.1" port="{port}")
+input(type="imtcp" address="127.0.0.1" port="{tcp_port}")
 action(type="omfile" file="{dir}/out" template="parsed")
 """
 
 
 class Rsyslog:
-    """`socket` stands in for /dev/log, `address` is host:port for UDP."""
+    """`socket` stands in for /dev/log, `address` is host:port for UDP, `tcp_address` for TCP."""
 
     def __init__(self):
         self.directory = Path(tempfile.mkdtemp(prefix="sr-syslog-"))
         self.port = free_port()
+        self.tcp_port = free_port()
         self.socket = str(self.directory / "log")
         self.address = f"127.0.0.1:{self.port}"
-        (self.directory / "conf").write_text(CONFIG.format(dir=self.directory, port=self.port), encoding="ascii")
+        self.tcp_address = f"127.0.0.1:{self.tcp_port}"
+        config = CONFIG.format(dir=self.directory, port=self.port, tcp_port=self.tcp_port)
+        (self.directory / "conf").write_text(config, encoding="ascii")
         user = unprivileged_user()
         if user:
             os.chown(self.directory, user.pw_uid, user.pw_gid)
@@ -65,12 +70,16 @@ class Rsyslog:
         return os.path.exists(self.socket) and self._listens()
 
     def _listens(self):
-        wanted = f"0100007F:{self.port:04X}"
-        with open("/proc/net/udp", encoding="ascii") as f:
+        return self._is_bound("udp", self.port) and self._is_bound("tcp", self.tcp_port)
+
+    @staticmethod
+    def _is_bound(protocol, port):
+        wanted = f"0100007F:{port:04X}"
+        with open(f"/proc/net/{protocol}", encoding="ascii") as f:
             return any(line.split()[1] == wanted for line in f)
 
     def messages(self, of_input=None):
-        """What has arrived so far ("imuxsock" or "imudp" only), as dicts."""
+        """What has arrived so far ("imuxsock", "imudp" or "imtcp" only), as dicts."""
         out = self.directory / "out"
         lines = out.read_text(encoding="utf-8", errors="surrogateescape").split("\n")[:-1] if out.exists() else []
         # rsyslogd says hello by itself.
