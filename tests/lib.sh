@@ -13,7 +13,7 @@ SKIPPED=0
 PACKAGES_BUILD='gcc libc6-dev meson ninja-build pkgconf python3 libevent-dev libpq-dev libcurl4-openssl-dev libsystemd-dev
 	libyajl-dev libssl-dev'
 PACKAGES_DEMO='python3-psycopg2'
-PACKAGES_TEST='clang clang-format clang-tidy libcmocka-dev valgrind shellcheck rsyslog util-linux procps
+PACKAGES_TEST='clang clang-format clang-tidy libcmocka-dev valgrind shellcheck rsyslog pgbouncer util-linux procps
 	python3-pytest python3-pytest-timeout python3-psycopg2'
 
 # Debian's own interpreter: it has Debian's modules, whatever stands first on PATH.

@@ -415,6 +415,11 @@ const char *pgconn_value(const struct pgconn_row *row, unsigned int column, size
 	return PQgetvalue(row->result, row->row, (int)column);
 }
 
+int pgconn_backend_pid(const struct pgconn *c)
+{
+	return PQbackendPID(c->pq);
+}
+
 int pgconn_server_version(const struct pgconn *c)
 {
 	return PQserverVersion(c->pq);

@@ -97,6 +97,8 @@ bool pgconn_busy(const struct pgconn *c) _pure_;
  * NULL. */
 const char *pgconn_value(const struct pgconn_row *row, unsigned int column, size_t *ret_len);
 
+/* The process that the connection was said to speak to; a pooler tells something of its own. */
+int pgconn_backend_pid(const struct pgconn *c);
 /* 160004 */
 int pgconn_server_version(const struct pgconn *c);
 /* "10.0.1.5:5432", "[::1]:5432", "/run/postgresql:5432"; valid as long as @c. */

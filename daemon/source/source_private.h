@@ -21,6 +21,7 @@
 /* What the batch under way is. */
 enum source_work {
 	WORK_NONE,
+	WORK_PROBE, /* is there a pooler? */
 	WORK_SETTINGS,
 	WORK_LISTEN,
 	WORK_CURE, /* of a LISTEN that fails for good */
@@ -95,7 +96,8 @@ struct source {
 	bool wants_journal; /* schema_changed is among the channels ... */
 	bool has_others;    /* ... and others are */
 	bool want_listen, want_audit, want_identity, want_read;
-	bool settings_done, listen_tried, cured, audited;
+	bool pooled; /* another session may answer each time */
+	bool probed, settings_done, listen_tried, cured, audited;
 	bool resync_sent; /* in this session: one is enough to begin with */
 	bool got_answer;  /* the row that the batch had to bring */
 	bool rung;        /* since the last reading began */

@@ -371,7 +371,7 @@ static bool passes(const struct pgconn_error *e)
 /* The guard (division by zero), or the journal is not what it was. */
 static bool refused(const struct pgconn_error *e)
 {
-	static const char *const codes[] = { "22012", "42", "3F000", "0A000" };
+	static const char *const codes[] = { "22012", "26000", "42", "3F000", "0A000" };
 
 	return is_one_of(e, codes, ARRAY_SIZE(codes));
 }

@@ -4,7 +4,7 @@
  * is wished for, it tells the machine how far it came. So a doorbell costs a flag, and any number of
  * them while a batch is under way mean one more reading.
  *
- * The order is: settings (the session is safe), LISTEN, audit (what is there, may it be trusted), and
+ * The order is: is there a pooler, settings (the session is safe), LISTEN, audit (what is there, may it be trusted), and
  * only then the journal.
  */
 
@@ -48,7 +48,7 @@ void source_session_init(struct source *s)
 
 void source_session_begin(struct source *s)
 {
-	s->settings_done = s->listen_tried = s->cured = s->audited = false;
+	s->probed = s->pooled = s->settings_done = s->listen_tried = s->cured = s->audited = false;
 	s->want_listen = s->want_audit = s->want_read = true;
 	s->want_identity = false;
 	s->resync_sent = false;
@@ -70,11 +70,40 @@ void source_session_end(struct source *s)
 	source_read_abort(s);
 }
 
+/*
+ * Behind a pooler each batch may meet another session, which others use before and after us. What is set
+ * there must not outlive the batch (nobody else's session shall be read only), and has to be set
+ * again in each, or the database's owner could choose the search_path that a statement meets.
+ */
+#define N_PREFIX 2
+
+static int run_pooled(struct source *s, const struct pgconn_statement *statements, unsigned int n)
+{
+	struct pgconn_statement *all = calloc(n + N_PREFIX, sizeof(*all));
+	int r;
+
+	if (!all)
+		return error_origin(-ENOMEM);
+	all[0].sql = "SELECT pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true)";
+	all[1] = (struct pgconn_statement){ .sql = sql_settings,
+					    .n_params = 1,
+					    .params = { "true" } };
+	for (unsigned int i = 0; i < n; i++) {
+		all[i + N_PREFIX] = statements[i];
+		all[i + N_PREFIX].prepare = false;
+	}
+	r = pgconn_run(s->conn, all, n + N_PREFIX, SOURCE_ANSWER_TIMEOUT);
+	free(all);
+	return error_fold(r);
+}
+
 int source_session_run(struct source *s, enum source_work work,
 		       const struct pgconn_statement *statements, unsigned int n)
 {
 	s->work = work;
 	s->got_answer = false;
+	if (s->pooled)
+		return error_fold(run_pooled(s, statements, n));
 	return error_fold(pgconn_run(s->conn, statements, n, SOURCE_ANSWER_TIMEOUT));
 }
 
@@ -84,7 +113,7 @@ static int run_settings(struct source *s)
 	const struct pgconn_statement statements[] = {
 		{ .sql = "SET statement_timeout = 0" },
 		{ .sql = "SET search_path = pg_catalog, pg_temp" },
-		{ .sql = sql_settings },
+		{ .sql = sql_settings, .n_params = 1, .params = { "false" } },
 	};
 
 	return error_fold(source_session_run(s, WORK_SETTINGS, statements, ARRAY_SIZE(statements)));
@@ -102,7 +131,7 @@ static int send_listen(struct source *s, struct pgconn_statement *statements, si
 			return error_fold(r);
 		statements[i].sql = sql;
 	}
-	statements[n].sql = "SELECT pg_backend_pid()";
+	statements[n].sql = "SELECT pg_catalog.pg_backend_pid()";
 	return error_fold(source_session_run(s, WORK_LISTEN, statements, (unsigned int)n + 1));
 }
 
@@ -152,7 +181,9 @@ static bool must_wait(struct source *s)
 static int work(struct source *s, bool *ret_sent)
 {
 	*ret_sent = true;
-	if (!s->settings_done)
+	if (!s->probed)
+		return error_fold(run_one(s, WORK_PROBE, "SELECT pg_catalog.pg_backend_pid()"));
+	if (!s->settings_done && !s->pooled)
 		return error_fold(run_settings(s));
 	if (s->want_listen)
 		return error_fold(run_listen(s));
@@ -241,7 +272,7 @@ static void listen_done(struct source *s, const struct pgconn_error *error)
 		return;
 	}
 	s->cured = true;
-	r = run_one(s, WORK_CURE, "SELECT pg_notification_queue_usage()");
+	r = run_one(s, WORK_CURE, "SELECT pg_catalog.pg_notification_queue_usage()");
 	if (r < 0)
 		source_bug(s, r);
 }
@@ -270,7 +301,16 @@ static void on_row(void *userdata, unsigned int statement, const struct pgconn_r
 	struct source *s = userdata;
 	uint64_t pid;
 
+	if (s->pooled) {
+		if (statement < N_PREFIX)
+			return;
+		statement -= N_PREFIX;
+	}
 	switch (s->work) {
+	case WORK_PROBE:
+		s->pooled = !journal_number(&pid, pgconn_value(row, 0, NULL)) ||
+			    (int)pid != pgconn_backend_pid(s->conn);
+		break;
 	case WORK_LISTEN:
 		if (journal_number(&pid, pgconn_value(row, 0, NULL)))
 			s->backend_pid = (int)pid;
@@ -291,8 +331,10 @@ static void on_done(void *userdata, const struct pgconn_error *error, _unused_ u
 
 	s->work = WORK_NONE;
 	switch (work_done) {
+	case WORK_PROBE:
 	case WORK_SETTINGS:
-		s->settings_done = true;
+		s->probed = true;
+		s->settings_done = work_done == WORK_SETTINGS;
 		if (error)
 			source_fail(s, error);
 		break;

@@ -257,6 +257,7 @@ char *PQerrorMessage(const PGconn *c) { return (char *)c->message; }
 char *PQhost(const PGconn *c) { (void)c; return (char *)"db"; }
 char *PQhostaddr(const PGconn *c) { (void)c; return (char *)"192.0.2.1"; }
 char *PQport(const PGconn *c) { (void)c; return (char *)"5432"; }
+int PQbackendPID(const PGconn *c) { (void)c; return 77; }
 int PQserverVersion(const PGconn *c) { (void)c; return fake.version; }
 int PQsetnonblocking(PGconn *c, int arg) { assert_int_equal(arg, 1); return c->status == CONNECTION_OK ? 0 : -1; }
 int PQenterPipelineMode(PGconn *c) { return c->status == CONNECTION_OK; }

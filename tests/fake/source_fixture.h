@@ -33,24 +33,32 @@
 			"ok"        \
 		}                   \
 	}
+#define PROBE(_pid)                                                                       \
+	{ FAKE_SEND, { "SELECT pg_catalog.pg_backend_pid()" } }, { FAKE_SYNC, { NULL } }, \
+	{                                                                                 \
+		FAKE_INPUT,                                                               \
+		{                                                                         \
+			("row:" _pid), "tuples", "end", "sync"                            \
+		}                                                                         \
+	}
 #define SETTINGS                                                                             \
-	{ FAKE_SEND, { "SET statement_timeout = 0" } },                                      \
+	PROBE("77"), { FAKE_SEND, { "SET statement_timeout = 0" } },                         \
 		{ FAKE_SEND, { "SET search_path = pg_catalog, pg_temp" } },                  \
-		{ FAKE_SEND, { "SELECT set_config(" } }, { FAKE_SYNC, { NULL } },            \
+		{ FAKE_SEND, { "SELECT set_config(", "false" } }, { FAKE_SYNC, { NULL } },   \
 	{                                                                                    \
 		FAKE_INPUT,                                                                  \
 		{                                                                            \
 			"command", "end", "command", "end", "row:x", "tuples", "end", "sync" \
 		}                                                                            \
 	}
-#define SEND_LISTEN                                           \
-	{ FAKE_SEND, { "LISTEN \"schema_changed\"" } },       \
-		{ FAKE_SEND, { "SELECT pg_backend_pid()" } }, \
-	{                                                     \
-		FAKE_SYNC,                                    \
-		{                                             \
-			NULL                                  \
-		}                                             \
+#define SEND_LISTEN                                                      \
+	{ FAKE_SEND, { "LISTEN \"schema_changed\"" } },                  \
+		{ FAKE_SEND, { "SELECT pg_catalog.pg_backend_pid()" } }, \
+	{                                                                \
+		FAKE_SYNC,                                               \
+		{                                                        \
+			NULL                                             \
+		}                                                        \
 	}
 #define LISTEN                                                              \
 	SEND_LISTEN,                                                        \

@@ -4,10 +4,15 @@ import contextlib
 import itertools
 import os
 import shutil
+import socket
+import subprocess
+import tempfile
 import time
 
+import psycopg2
 import pytest
 
+from harness.fixtures import missing
 from harness.postgres import Postgres, free_port
 from harness.source import Source
 from harness.wait import wait_until
@@ -752,3 +757,96 @@ def test_cut_while_it_reads(pg, source, database, proxy):
     # Told twice only where it is said so.
     first = [m["object"] for m in s.changes if not m["reread"]]
     assert len(first) == len(set(first))
+
+
+# what stands between
+
+
+def test_tls(pg, source, own_server, certificate):
+    """More than a TLS record holds at once: some of it waits decrypted while the socket is quiet."""
+    server = own_server(pg)
+    server.stop()
+    for name, path in (("server.crt", certificate[0]), ("server.key", certificate[1])):
+        target = os.path.join(server.data, name)
+        shutil.copy(path, target)
+        os.chmod(target, 0o600)
+        if server.user:
+            os.chown(target, server.user.pw_uid, server.user.pw_gid)
+    server.settings["ssl"] = "on"
+    server.start()
+    server.create_database("a")
+    with contextlib.closing(server.connect("a", autocommit=False)) as c:
+        create(c, *(f"t{i}" for i in range(300)))
+        c.commit()
+    for i in range(5):
+        insert(server, "a", "replace(" + BASE % (OBJECT % f"large{i}X") + ", 'X', repeat('x', 700000))::json")
+    s = source(server.dsn("a") + " sslmode=require").wait_listening(limit=10)
+    assert [o.rstrip("x") for o in s.objects] == names(*(f"t{i}" for i in range(300)), *(f"large{i}" for i in range(5)))
+    assert server.sql("SELECT count(*) FROM pg_stat_ssl s JOIN pg_stat_activity a USING (pid)"
+                      " WHERE s.ssl AND a.application_name = 'schemarelay'") == [(1,)]
+    for i in range(50):
+        server.sql(f"CREATE TABLE u{i} (a int)", "a")
+    s.wait(lambda: s.objects[-50:] == names(*(f"u{i}" for i in range(50))), "what came while it listened")
+
+
+@pytest.fixture
+def pooler(closing):
+    """pooler(server, mode): the port of a pgbouncer before it."""
+    program = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
+    if not program:
+        missing("pgbouncer is not on this machine")
+
+    def make(server, mode):
+        directory = tempfile.mkdtemp(prefix="sr-pooler-")
+        closing.callback(shutil.rmtree, directory)
+        port = free_port()
+        path = os.path.join(directory, "ini")
+        with open(path, "w") as f:
+            f.write(f"[databases]\n* = host=127.0.0.1 port={server.port} user=postgres\n[pgbouncer]\n"
+                    f"listen_addr = 127.0.0.1\nlisten_port = {port}\nauth_type = any\npool_mode = {mode}\n"
+                    f"unix_socket_dir =\nserver_round_robin = 1\n")
+        os.chmod(directory, 0o755)
+        user = {"user": server.user.pw_uid, "group": server.user.pw_gid, "extra_groups": []} if server.user else {}
+        process = subprocess.Popen([program, "-q", path], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **user)
+
+        def stop():
+            process.terminate()
+            process.wait(10)
+
+        closing.callback(stop)
+
+        def ready():
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+                return True
+
+        wait_until(ready, "pgbouncer")
+        return port
+
+    return make
+
+
+def test_behind_a_pooler_that_shares_sessions(pg, source, database, pooler):
+    """LISTEN is accepted and nothing is heard: said so, and the heartbeat finds the rows. What the relay sets for itself does
+    not reach the others who get the session next."""
+    db = database(pg)
+    port = pooler(pg, "transaction")
+    dsn = f"host=127.0.0.1 port={port} dbname={db} user=postgres"
+    s = source(dsn).wait_listening()
+    with contextlib.closing(psycopg2.connect(dsn)) as other, other.cursor() as cursor:
+        # The session on which LISTEN was executed, held by a transaction.
+        cursor.execute("CREATE TABLE one (a int)")
+        cursor.execute("SELECT current_setting('search_path'), current_setting('default_transaction_read_only')")
+        assert cursor.fetchone() == ('"$user", public', "off")
+        s.wait_listening("pooler")
+        other.commit()
+    s.wait_objects(names("one"))
+    assert s.state["journal"]
+    assert "backing_off" not in [m["state"] for m in s.of("state")]
+
+
+def test_behind_a_pooler_in_session_mode(pg, source, database, pooler):
+    db = database(pg)
+    s = source(f"host=127.0.0.1 port={pooler(pg, 'session')} dbname={db} user=postgres").wait_listening()
+    pg.sql("CREATE TABLE one (a int)", db)
+    s.wait_objects(names("one"))
+    assert s.state["condition"] == "ok"

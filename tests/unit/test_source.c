@@ -185,6 +185,7 @@ static void test_settings_that_fail(_unused_ void **state)
 {
 	static const struct fake_step script[] = {
 		CONNECT,
+		PROBE("77"),
 		{ FAKE_SEND, { "SET statement_timeout" } },
 		{ FAKE_SEND, { "SET search_path" } },
 		{ FAKE_SEND, { "SELECT set_config(" } },
@@ -212,13 +213,14 @@ static void test_settings_that_fail(_unused_ void **state)
 				"end", "sync"                                                     \
 		}                                                                                 \
 	}
-#define CURE                                                                                \
-	{ FAKE_SEND, { "SELECT pg_notification_queue_usage()" } }, { FAKE_SYNC, { NULL } }, \
-	{                                                                                   \
-		FAKE_INPUT,                                                                 \
-		{                                                                           \
-			"row:0", "tuples", "end", "sync"                                    \
-		}                                                                           \
+#define CURE                                                                  \
+	{ FAKE_SEND, { "SELECT pg_catalog.pg_notification_queue_usage()" } }, \
+		{ FAKE_SYNC, { NULL } },                                      \
+	{                                                                     \
+		FAKE_INPUT,                                                   \
+		{                                                             \
+			"row:0", "tuples", "end", "sync"                      \
+		}                                                             \
 	}
 
 static void test_listen_is_cured_once(_unused_ void **state)
@@ -317,6 +319,50 @@ static void test_behind_a_pooler(_unused_ void **state)
 	end(source_script_finish);
 }
 
+#define LOCALLY                                                          \
+	{ FAKE_SEND, { "SELECT pg_catalog.set_config('search_path'" } }, \
+	{                                                                \
+		FAKE_SEND,                                               \
+		{                                                        \
+			"SELECT set_config(", "true"                     \
+		}                                                        \
+	}
+#define LOCAL_ROWS "row:x", "tuples", "end", "row:y", "row:z", "tuples", "end"
+
+/* The session may be another one each time: set for each batch, and nothing stays. */
+static void test_nothing_is_left_in_a_poolers_session(_unused_ void **state)
+{
+	static const struct fake_step script[] = {
+		CONNECT,
+		PROBE("78"),
+		LOCALLY,
+		SEND_LISTEN,
+		{ FAKE_INPUT, { LOCAL_ROWS, "command", "end", "row:78", "tuples", "end", "sync" } },
+		LOCALLY,
+		{ FAKE_SEND, { "SELECT pg_backend_pid() AS" } },
+		{ FAKE_SYNC, { NULL } },
+		{ FAKE_INPUT,
+		  { LOCAL_ROWS, "row:78|f|1|readable|enabled", "tuples", "end", "sync" } },
+		LOCALLY,
+		{ FAKE_SEND, { "SELECT 1 / (" } },
+		SEND_IDENTITY,
+		{ FAKE_INPUT,
+		  { LOCAL_ROWS, GUARD_ROW, IDENTITY_ROW("~|~|~|~|f|f"), "tuples", "end", "sync" } },
+		LOCALLY,
+		{ FAKE_SEND, { "SELECT 1 / (" } },
+		{ FAKE_SEND, { "SELECT target.snapshot", "~", "~", "~", "~", "1000" } },
+		{ FAKE_SYNC, { NULL } },
+		{ FAKE_INPUT, { LOCAL_ROWS, GUARD_ROW, EMPTY_PAGE("100:100:") } },
+		SCRIPT_END,
+	};
+
+	start(script, NULL);
+	play();
+	/* It may be one that keeps sessions: only the audit can tell. */
+	told(ALL_UP);
+	end(source_script_finish);
+}
+
 #define NOTIFICATION                                                               \
 	"{\"type\": \"ddl_command_end\", \"tag\": \"DROP TABLE\", \"timestamp\": " \
 	"\"2025-11-07T12:34:56.789Z\"}"
@@ -328,7 +374,7 @@ static void test_listen_mode(_unused_ void **state)
 		SETTINGS,
 		{ FAKE_SEND, { "LISTEN \"schema_changed\"" } },
 		{ FAKE_SEND, { "LISTEN \"other\"" } },
-		{ FAKE_SEND, { "SELECT pg_backend_pid()" } },
+		{ FAKE_SEND, { "SELECT pg_catalog.pg_backend_pid()" } },
 		{ FAKE_SYNC, { NULL } },
 		{ FAKE_INPUT,
 		  { "command", "end", "command", "end", "row:77", "tuples", "end", "sync" } },
@@ -505,6 +551,7 @@ int main(void)
 		TEST(test_audit_without_an_answer),
 		TEST(test_standby_and_promotion),
 		TEST(test_behind_a_pooler),
+		TEST(test_nothing_is_left_in_a_poolers_session),
 		TEST(test_listen_mode),
 		TEST(test_untrusted),
 		TEST(test_pause_resume_reconnect),

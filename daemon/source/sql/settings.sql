@@ -1,7 +1,7 @@
--- What the session must be, whatever the database's owner has set for it (ALTER DATABASE ... SET). search_path has been set by
+-- $1: for this transaction only. What the session must be, whatever the database's owner has set for it (ALTER DATABASE ... SET). search_path has been set by
 -- a statement before this one, so that no operator below can be somebody else's. A setting that this server does not have is
 -- skipped; restrict_nonsystem_relation_kind came with 17 and with minor releases of 2024.
-SELECT set_config(wanted.name, wanted.value, false)
+SELECT set_config(wanted.name, wanted.value, $1::boolean)
 FROM (VALUES
 	('client_encoding',
 		-- In a SQL_ASCII database any byte may stand in a name: conversion would fail, the relay escapes.
