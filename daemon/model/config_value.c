@@ -433,6 +433,7 @@ static int parse_headers(const struct config_context *c, const struct option *o,
 		return error_fold(config_error(c, config_value_place(v), o->key,
 					       "expected at most %llu headers",
 					       (unsigned long long)o->max));
+	list->n = 0;
 	list->items = calloc(MAX(n, (size_t)1), sizeof(*list->items));
 	if (!list->items)
 		return error_origin(-ENOMEM);

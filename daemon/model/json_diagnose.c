@@ -57,18 +57,17 @@ size_t json_skip_blank(const char *text, size_t n, size_t at, unsigned int flags
 
 		if (text[at] == ' ' || text[at] == '\t' || text[at] == '\n' || text[at] == '\r') {
 			at++;
-		} else if (!(flags & JSON_COMMENTS) || text[at] != '/' || n - at < 2) {
+		} else if (!(flags & JSON_COMMENTS) || n - at < 2 || text[at] != '/' ||
+			   (text[at + 1] != '/' && text[at + 1] != '*')) {
 			return at;
 		} else if (text[at + 1] == '/') {
 			end = memchr(text + at, '\n', n - at);
 			at = end ? (size_t)(end - text) + 1 : n;
-		} else if (text[at + 1] == '*') {
+		} else {
 			end = memmem(text + at + 2, n - at - 2, "*/", 2);
 			if (!end)
 				return at;
 			at = (size_t)(end - text) + 2;
-		} else {
-			return at;
 		}
 	}
 	return n;
