@@ -413,10 +413,8 @@ static int collect(struct config_loader *l, struct entries *e, size_t limit)
 			continue;
 		if (section->type != JSON_OBJECT)
 			r = config_error(&c, config_value_place(section), e->section,
-					 "expected an object of names and their options, found %s "
-					 "%s",
-					 section->type == JSON_ARRAY ? "an" : "a",
-					 json_type_name(section->type));
+					 "expected an object of names and their options, found %s",
+					 config_type_name(section->type));
 		for (const struct json_value *v = section->children;
 		     section->type == JSON_OBJECT && v && r == 0; v = v->next) {
 			if (e->n == limit)
@@ -449,9 +447,8 @@ static int check_name(struct config_loader *l, const struct entries *e, size_t i
 				 y->value->key_column);
 	if (r == 0 && x->value->type != JSON_OBJECT)
 		r = config_error(&c, config_value_place(x->value), NULL,
-				 "expected an object of options, found %s %s",
-				 x->value->type == JSON_ARRAY ? "an" : "a",
-				 json_type_name(x->value->type));
+				 "expected an object of options, found %s",
+				 config_type_name(x->value->type));
 	return error_fold(r);
 }
 

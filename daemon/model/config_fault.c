@@ -170,3 +170,35 @@ void config_faults_done(struct config_faults *f)
 	free(f->items);
 	*f = (struct config_faults){ .n = 0 };
 }
+
+/* @b is @a with two neighbours exchanged: "dns" for "dsn". */
+static bool is_transposed(const char *a, const char *b)
+{
+	size_t n = strlen(a), i = 0;
+
+	if (n != strlen(b))
+		return false;
+	while (a[i] && a[i] == b[i])
+		i++;
+	return i + 1 < n && a[i] == b[i + 1] && a[i + 1] == b[i] &&
+	       strcmp(a + i + 2, b + i + 2) == 0;
+}
+
+unsigned int config_distance(const char *right, const char *written)
+{
+	size_t n_right = strlen(right), n = strlen(written);
+	unsigned int far = (unsigned int)(n_right / 3) + 1;
+	unsigned int d = text_distance(right, written);
+
+	if (is_transposed(right, written))
+		return 1;
+	if (d <= MAX(far - 1, 1U))
+		return d;
+	/* "state_dir" and "cert", the beginning of a name; "timeout", its last word. */
+	if (n >= 3 && strncmp(right, written, n) == 0)
+		return far;
+	if (n >= 3 && n < n_right && right[n_right - n - 1] == '_' &&
+	    strcmp(right + n_right - n, written) == 0)
+		return far;
+	return UINT32_MAX;
+}

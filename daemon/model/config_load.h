@@ -83,6 +83,9 @@ int config_faults_write(struct config_faults *f, const struct config_loader *l,
 			struct strlist *list) _must_check_;
 void config_faults_done(struct config_faults *f);
 
+/* How far @written is from the name @right that may be meant; UINT32_MAX: too far to say so. */
+unsigned int config_distance(const char *right, const char *written);
+
 /* -ENOMEM. */
 int strlist_add(struct strlist *list, const char *text, size_t n) _must_check_;
 void strlist_done(struct strlist *list);
@@ -108,6 +111,9 @@ int config_value_parse(const struct config_context *c, const struct option *o,
 		       const struct json_value *v) _must_check_;
 /* What the option wants: "a duration from 1s to 5min". */
 void config_value_describe(struct strbuf *b, const struct option *o);
+
+/* A type of JSON in a message: "a string", "null". */
+const char *config_type_name(enum json_type type);
 
 /* The kinds that config_secret.c parses. */
 int config_parse_file(const struct config_context *c, const struct option *o,

@@ -143,11 +143,8 @@ static const char *nearest_key(const struct config_context *c, const char *prefi
 		length = o ? strcspn(o->key + n, ".") : strlen(sections[i - c->table->n]);
 		memcpy(segment, o ? o->key + n : sections[i - c->table->n], length);
 		segment[length] = '\0';
-		d = text_distance(segment, key);
-		/* "state_dir", "cert": the beginning of a key counts as near. */
-		if (strlen(key) >= 3 && strncmp(segment, key, strlen(key)) == 0)
-			d = 1;
-		if (d >= best || d > MAX(strlen(segment) / 3, (size_t)1))
+		d = config_distance(segment, key);
+		if (d >= best)
 			continue;
 		best = d;
 		memcpy(buf, segment, length + 1);
@@ -252,12 +249,15 @@ static int complain_missing(const struct config_context *c, const struct option 
 	struct strbuf b = STRBUF_INIT;
 	int r;
 
-	config_value_describe(&b, o);
+	strbuf_add_str(&b, "is required");
+	if (o->words) {
+		strbuf_add_str(&b, ": ");
+		config_value_describe(&b, o);
+	}
 	r = strbuf_error(&b);
 	if (r < 0)
 		return error_fold(r);
-	return error_fold(
-		config_error(c, config_key_place(c->object), o->key, "is required: %s", b.data));
+	return error_fold(config_error(c, config_key_place(c->object), o->key, "%s", b.data));
 }
 
 /* Rows apply in the table's order, so that a row may rely on those before it. */

@@ -264,7 +264,7 @@ static const struct option sink_rows[] = {
 	     .words = transport_words, .fallback = "local",
 	     .doc = "How messages travel: to this machine's own syslog, by UDP, TCP or TLS."),
 	SINK(SYSLOG, "address", ADDRESS, syslog, .flags = OPTION_TRANSPORT,
-	     .doc = "host:port or [v6]:port of the receiver (port 514 without one, 6514 for tls), "
+	     .doc = "The receiver: host:port or [v6]:port (port 514 without one, 6514 for tls), "
 		    "required but for local; there, the socket's absolute path (/dev/log without "
 		    "one)."),
 	SINK(SYSLOG, "facility", WORD, syslog.facility, .flags = OPTION_TRANSPORT,

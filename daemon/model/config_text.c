@@ -77,7 +77,7 @@ const char *text_split_address(struct text_address *ret, const char *s, size_t n
 		a.n_host = MIN(a.n_host, n);
 		p = s + a.n_host;
 		if (memchr(s, ':', n) != memrchr(s, ':', n))
-			return "an IPv6 address stands in brackets: \"[::1]:514\"";
+			return "an IPv6 address stands in brackets: \"[::1]\"";
 		if (a.n_host == 0)
 			return "the host is missing";
 		if (a.n_host > 253 || (p < end && *p != ':'))

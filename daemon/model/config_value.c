@@ -20,7 +20,7 @@
 
 /* --- messages ------------------------------------------------------------------------------------ */
 
-static const char *with_article(enum json_type type)
+const char *config_type_name(enum json_type type)
 {
 	static const char *const names[] = {
 		[JSON_NULL] = "null",       [JSON_BOOLEAN] = "true or false",
@@ -93,9 +93,9 @@ static const char *nearest_word(const struct option_word *words, const char *nam
 	unsigned int best = UINT32_MAX;
 
 	for (; words->name; words++) {
-		unsigned int d = text_distance(words->name, name);
+		unsigned int d = config_distance(words->name, name);
 
-		if (d < best && d <= MAX(strlen(words->name) / 3, (size_t)1)) {
+		if (d < best) {
 			best = d;
 			nearest = words->name;
 		}
@@ -117,8 +117,10 @@ static int unexpected(const struct config_context *c, const struct option *o,
 	strbuf_add_str(&b, ", found ");
 	if (v->type == JSON_STRING && quote)
 		add_quoted(&b, v);
+	else if (v->type == JSON_NUMBER && quote)
+		strbuf_addf(&b, "%.*s", QUOTED_MAX, v->text);
 	else
-		strbuf_add_str(&b, with_article(v->type));
+		strbuf_add_str(&b, config_type_name(v->type));
 	if (o->words && v->type == JSON_STRING)
 		word = nearest_word(o->words, v->text);
 	if (word)
@@ -152,7 +154,7 @@ static int parse_number(const struct config_context *c, const struct option *o,
 	for (size_t i = 0; whole && i < v->n_text; i++)
 		n = n * 10 + (uint64_t)(v->text[i] - '0');
 	if (!whole || n < o->min || n > o->max)
-		return error_fold(unexpected(c, o, v, false));
+		return error_fold(unexpected(c, o, v, true));
 	*(unsigned int *)field = (unsigned int)n;
 	return 0;
 }
@@ -325,7 +327,8 @@ static int parse_strings(const struct config_context *c, const struct option *o,
 
 		if (item->type != JSON_STRING)
 			r = config_error(c, config_value_place(item), o->key,
-					 "expected a string, found %s", with_article(item->type));
+					 "expected a string, found %s",
+					 config_type_name(item->type));
 		else if (fault)
 			r = config_error(c, config_value_place(item), o->key, "%s", fault);
 		else
@@ -475,6 +478,18 @@ static bool equal_headers(const void *a, const void *b)
 
 /* --- address ------------------------------------------------------------------------------------- */
 
+/* Whether s->transport is what the file says: an unknown word was reported already. */
+static bool transport_is_known(const struct config_context *c)
+{
+	const struct json_value *v = config_find(c->object, "transport");
+	const struct option *o = &c->table->rows[0];
+	int ignored;
+
+	while (o->offset != offsetof(struct sink_conf, syslog.transport) || !o->words)
+		o++;
+	return !v || (v->type == JSON_STRING && option_word_value(o->words, v->text, &ignored));
+}
+
 /* The row of transport stands before this one. */
 static int parse_address(const struct config_context *c, const struct option *o,
 			 const struct json_value *v, void *field)
@@ -484,6 +499,8 @@ static int parse_address(const struct config_context *c, const struct option *o,
 	const char *fault;
 	int r;
 
+	if (!transport_is_known(c))
+		return 0;
 	if (s->transport == SYSLOG_LOCAL)
 		fault = v->text[0] == '/'
 				? text_check_socket(v->text)

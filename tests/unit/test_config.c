@@ -1,0 +1,730 @@
+#include "unit.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <syslog.h>
+
+#include "base/limits.h"
+#include "base/strbuf.h"
+#include "model/config.h"
+
+#define SECRET "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+
+/* $CREDENTIALS_DIRECTORY of all tests. */
+static char credentials[] = "/tmp/test-config-XXXXXX";
+
+static int check_dsn(const char *dsn, bool *ret_has_password, char **ret_message)
+{
+	if (strchr(dsn, ',')) {
+		*ret_message = strdup("several hosts: the relay wants one");
+		return *ret_message ? 1 : -ENOMEM;
+	}
+	*ret_has_password = strstr(dsn, "password=");
+	return 0;
+}
+
+static const struct config_env env = {
+	.credentials_directory = credentials,
+	.check_dsn = check_dsn,
+};
+
+static char *in_credentials(char buf[256], const char *name)
+{
+	(void)snprintf(buf, 256, "%s/%s", credentials, name);
+	return buf;
+}
+
+static void put_bytes(const char *name, const void *data, size_t n, mode_t mode)
+{
+	char path[256];
+	FILE *f;
+
+	(void)unlink(in_credentials(path, name));
+	f = fopen(path, "we");
+	assert_non_null(f);
+	assert_int_equal(fwrite(data, 1, n, f), n);
+	assert_int_equal(fclose(f), 0);
+	assert_int_equal(chmod(path, mode), 0);
+}
+
+static void put(const char *name, const char *text)
+{
+	put_bytes(name, text, strlen(text), 0600);
+}
+
+static int make_credentials(_unused_ void **state)
+{
+	static char large[LIMIT_SECRET_BYTES + 1];
+	char path[256];
+
+	if (!mkdtemp(credentials))
+		return -1;
+	memset(large, 'x', sizeof(large));
+	put("password", "p w\n");
+	put("two-lines", "a:b\n\n");
+	put("empty", "\n");
+	put_bytes("large", large, sizeof(large), 0600);
+	put_bytes("nul", "a\0b", 3, 0600);
+	put_bytes("open", "x", 1, 0644);
+	put_bytes("open.secret", SECRET, strlen(SECRET), 0604);
+	put("new.secret", SECRET "\n");
+	put("old.secret", SECRET);
+	put("short.secret", "whsec_QUJD\n");
+	put("long.secret",
+	    "whsec_"
+	    "QUJDQUJDQUJDQUJDQUJDQUJDQUJDQUJDQUJDQUJDQUJDQUJDQUJDQUJDQUJDQUJDQUJDQUJDQUJD"
+	    "QUJDQUJDQUJDQUJD");
+	put("longer.secret",
+	    "whsec_"
+	    "QUJDQUJDQUJDQUJDQUJDQUJDQUJDQUJDQUJDQUJDQUJDQUJDQUJDQUJDQUJDQUJDQUJDQUJD"
+	    "QUJDQUJDQUJD");
+	put("bad.secret", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaS");
+	put("token", "abc.def\n");
+	put("two-words", "abc def\n");
+	put("basic", "user:pass word\n");
+	put("ca.pem", "# mine\n-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
+	put("key.pem", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n");
+	put("locked.pem", "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n");
+	return mkfifo(in_credentials(path, "fifo"), 0600);
+}
+
+static int remove_credentials(_unused_ void **state)
+{
+	DIR *d = opendir(credentials);
+	struct dirent *e;
+	char path[512];
+
+	if (!d)
+		return -1;
+	while ((e = readdir(d))) {
+		(void)snprintf(path, sizeof(path), "%s/%s", credentials, e->d_name);
+		(void)unlink(path);
+	}
+	(void)closedir(d);
+	return rmdir(credentials);
+}
+
+/* Loads @path; the configuration, or NULL and the errors in @errors. */
+static struct config *load(const char *path, struct config_errors *errors)
+{
+	struct config *c = NULL;
+	int r;
+
+	*errors = (struct config_errors){ .list = { .n = 0 } };
+	r = config_load(&c, path, &env, errors);
+	assert_in_range(r, 0, CONFIG_E_INVALID);
+	assert_int_equal(r == 0, c != NULL);
+	assert_int_equal(r == 0, errors->list.n == 0);
+	return c;
+}
+
+/* Loads @text as a file of its own. */
+static struct config *load_text(const char *text, struct config_errors *errors)
+{
+	char path[256];
+
+	put("text.json", text);
+	return load(in_credentials(path, "text.json"), errors);
+}
+
+static struct config *load_good(const char *text)
+{
+	struct config_errors errors;
+	struct config *c = load_text(text, &errors);
+
+	if (!c)
+		fail_msg("%s", errors.list.items[0]);
+	return c;
+}
+
+/* The lines, without the folder in front of file names. */
+static char *joined(const struct strlist *list, const char *folder)
+{
+	struct strbuf b = STRBUF_INIT;
+	char *text;
+
+	for (size_t i = 0; i < list->n; i++) {
+		for (const char *p = list->items[i]; *p;) {
+			if (strncmp(p, folder, strlen(folder)) == 0)
+				p += strlen(folder);
+			else
+				strbuf_add_char(&b, *p++);
+		}
+		strbuf_add_char(&b, '\n');
+	}
+	assert_int_equal(strbuf_steal(&b, &text, NULL), 0);
+	return text;
+}
+
+/* "" if there is no such file. */
+static char *read_text(const char *path)
+{
+	struct strbuf b = STRBUF_INIT;
+	FILE *f = fopen(path, "re");
+	char *text;
+	int c;
+
+	while (f && (c = fgetc(f)) != EOF)
+		strbuf_add_char(&b, (char)c);
+	if (f)
+		(void)fclose(f);
+	assert_int_equal(strbuf_steal(&b, &text, NULL), 0);
+	return text;
+}
+
+/* Loads each .json of @folder, compares what is said with the file beside it that ends in @suffix. */
+static void walk(const char *folder, const char *suffix, bool good)
+{
+	DIR *d = opendir(folder);
+	const struct dirent *e;
+	size_t n = 0;
+
+	assert_non_null(d);
+	while ((e = readdir(d))) {
+		const char *dot = strrchr(e->d_name, '.');
+		struct config_errors errors;
+		char path[512], beside[512];
+		char *expected, *got;
+		struct config *c;
+
+		if (!dot || strcmp(dot, ".json") != 0)
+			continue;
+		n++;
+		(void)snprintf(path, sizeof(path), "%s%s", folder, e->d_name);
+		(void)snprintf(beside, sizeof(beside), "%s%.*s%s", folder, (int)(dot - e->d_name),
+			       e->d_name, suffix);
+		c = load(path, &errors);
+		expected = read_text(beside);
+		got = joined(c ? &c->warnings : &errors.list, folder);
+		if ((c != NULL) != good || strcmp(got, expected) != 0)
+			fail_msg("%s\n--- expected:\n%s--- got:\n%s", path, expected, got);
+		/* No message tells a secret. */
+		assert_null(strstr(got, "geheimnis"));
+		assert_null(strstr(got, "MfKQ9r8G"));
+		free(expected);
+		free(got);
+		config_errors_done(&errors);
+		(void)config_free(c);
+	}
+	(void)closedir(d);
+	assert_in_range(n, 3, 1000);
+}
+
+static void test_good_files(_unused_ void **state)
+{
+	walk(TEST_DATA "/config/good/", ".warn", true);
+}
+
+static void test_bad_files(_unused_ void **state)
+{
+	walk(TEST_DATA "/config/bad/", ".err", false);
+}
+
+static void assert_list(const struct strlist *list, const char *joined_by_commas)
+{
+	char text[512] = "";
+
+	for (size_t i = 0; i < list->n; i++)
+		(void)snprintf(text + strlen(text), sizeof(text) - strlen(text), "%s%s",
+			       i ? "," : "", list->items[i]);
+	assert_string_equal(text, joined_by_commas);
+}
+
+static void test_defaults(_unused_ void **state)
+{
+	struct config *c = load_good("{ \"databases\": { \"d\": { \"dsn\": \"dbname=d\" } }, "
+				     "\"sinks\": { \"a\": { \"type\": \"webhook\", \"url\": "
+				     "\"http://a\" }, \"b\": { \"type\": \"unix\", \"path\": "
+				     "\"/x\" }, \"c\": { \"type\": \"syslog\" } } }");
+	const struct database_conf *d = c->databases[0];
+	const struct sink_conf *s = c->sinks[0];
+
+	assert_string_equal(c->state_directory, "/var/lib/schemarelay");
+	assert_list(&c->include, "conf.d/*.json");
+	assert_int_equal(c->log.format, LOG_CONF_AUTO);
+	assert_int_equal(c->log.level, LOG_INFO);
+	assert_int_equal(c->warnings.n, 0);
+
+	assert_int_equal(c->n_databases, 1);
+	assert_string_equal(d->name, "d");
+	assert_string_equal(d->dsn, "dbname=d");
+	assert_null(d->password.path);
+	assert_list(&d->channels, "schema_changed");
+	assert_int_equal(d->start, START_EARLIEST);
+	assert_int_equal(d->connect_timeout, 10 * USEC_PER_SEC);
+	assert_int_equal(d->heartbeat, 30 * USEC_PER_SEC);
+	assert_int_equal(d->backoff.initial, 500 * USEC_PER_MSEC);
+	assert_int_equal(d->backoff.max, 60 * USEC_PER_SEC);
+
+	assert_int_equal(c->n_sinks, 3);
+	assert_false(s->paused);
+	assert_list(&s->match.wanted.databases, "*");
+	assert_list(&s->match.wanted.tags, "*");
+	assert_list(&s->match.wanted.schemas, "*");
+	assert_list(&s->match.wanted.object_types, "*");
+	assert_list(&s->match.unwanted.databases, "");
+	assert_list(&s->match.unwanted.tags, "");
+	assert_list(&s->match.unwanted.schemas, "");
+	assert_list(&s->match.unwanted.object_types, "");
+	assert_true(s->match.temporary);
+	assert_true(s->match.no_op);
+	assert_true(s->match.resync);
+	assert_int_equal(s->in_flight, 64);
+	assert_int_equal(s->backoff.initial, USEC_PER_SEC);
+	assert_int_equal(s->backoff.max, 300 * USEC_PER_SEC);
+	assert_int_equal(s->give_up_after, 72 * 3600 * USEC_PER_SEC);
+	assert_int_equal(s->type, SINK_WEBHOOK);
+	assert_int_equal(s->webhook.format, WEBHOOK_CLOUDEVENTS);
+	assert_int_equal(s->webhook.secrets.n, 0);
+	assert_int_equal(s->webhook.headers.n, 0);
+	assert_int_equal(s->webhook.timeout, 15 * USEC_PER_SEC);
+	assert_int_equal(s->webhook.batch_max, 1);
+	assert_int_equal(s->webhook.debounce, 0);
+
+	s = c->sinks[1];
+	assert_int_equal(s->type, SINK_UNIX);
+	assert_int_equal(s->give_up_after, USEC_INFINITY);
+	assert_int_equal(s->unix_.mode, UNIX_LISTEN);
+	assert_int_equal(s->unix_.socket, UNIX_STREAM);
+	assert_int_equal(s->unix_.permissions, 0660);
+	assert_null(s->unix_.group);
+	assert_int_equal(s->unix_.format, UNIX_CLOUDEVENTS);
+
+	s = c->sinks[2];
+	assert_int_equal(s->type, SINK_SYSLOG);
+	assert_int_equal(s->give_up_after, USEC_INFINITY);
+	assert_int_equal(s->syslog.transport, SYSLOG_LOCAL);
+	assert_null(s->syslog.address);
+	assert_null(s->syslog.host);
+	assert_string_equal(s->syslog.path, "/dev/log");
+	assert_int_equal(s->syslog.facility, LOG_AUTHPRIV);
+	assert_int_equal(s->syslog.severity, LOG_NOTICE);
+	assert_string_equal(s->syslog.app_name, "schemarelay");
+	assert_int_equal(s->syslog.enterprise_number, 32473);
+	(void)config_free(c);
+}
+
+static const struct sink_conf *sink_of(const struct config *c, const char *name)
+{
+	for (size_t i = 0; i < c->n_sinks; i++)
+		if (strcmp(c->sinks[i]->name, name) == 0)
+			return c->sinks[i];
+	fail_msg("no sink %s", name);
+	return NULL;
+}
+
+static void assert_everything_webhook(const struct sink_conf *s)
+{
+	const struct webhook_conf *w = &s->webhook;
+	char path[256];
+
+	assert_string_equal(w->url, "HTTPS://ui.example.com:8443/hook?a=%20&b=1");
+	assert_int_equal(w->format, WEBHOOK_CLOUDEVENTS_BINARY);
+	assert_int_equal(w->secrets.n, 2);
+	assert_string_equal(w->secrets.items[0].path, "new.secret");
+	assert_string_equal(w->secrets.items[0].bytes, SECRET);
+	assert_int_equal(w->secrets.items[0].n_bytes, strlen(SECRET));
+	assert_string_equal(w->secrets.items[1].bytes, SECRET);
+	assert_int_equal(w->headers.n, 2);
+	assert_string_equal(w->headers.items[0].name, "X-Environment");
+	assert_string_equal(w->headers.items[0].value, "production");
+	assert_string_equal(w->basic_auth.bytes, "user:pass word");
+	assert_null(w->bearer_token.path);
+	assert_string_equal(w->ca_file, in_credentials(path, "ca.pem"));
+	assert_string_equal(w->client_certificate_file, path);
+	assert_non_null(strstr(w->client_key.bytes, "PRIVATE KEY"));
+	assert_int_equal(w->timeout, 500 * USEC_PER_MSEC);
+	assert_true(s->paused);
+	assert_list(&s->match.wanted.databases, "orders,z*");
+	assert_list(&s->match.wanted.tags, "CREATE *,ALTER TABLE");
+	assert_list(&s->match.wanted.schemas, "public");
+	assert_list(&s->match.wanted.object_types, "table,[tT]able");
+	assert_list(&s->match.unwanted.databases, "x?");
+	assert_list(&s->match.unwanted.tags, "GRANT");
+	assert_list(&s->match.unwanted.schemas, "tmp");
+	assert_list(&s->match.unwanted.object_types, "index");
+	assert_false(s->match.temporary || s->match.no_op || s->match.resync);
+	assert_int_equal(s->in_flight, 8);
+	assert_int_equal(s->backoff.initial, 100 * USEC_PER_MSEC);
+	assert_int_equal(s->backoff.max, 60 * USEC_PER_SEC);
+	assert_int_equal(s->give_up_after, 7 * 86400 * USEC_PER_SEC);
+}
+
+static void test_everything(_unused_ void **state)
+{
+	struct config_errors errors;
+	struct config *c = load(TEST_DATA "/config/good/everything.json", &errors);
+	const struct sink_conf *s;
+	const struct database_conf *d;
+
+	assert_non_null(c);
+	assert_string_equal(c->state_directory, "/tmp/schemarelay");
+	assert_int_equal(c->log.format, LOG_CONF_JSON);
+	assert_int_equal(c->log.level, LOG_DEBUG);
+	/* By name, in the order of bytes, with those of the included files. */
+	assert_int_equal(c->n_databases, 4);
+	assert_string_equal(c->databases[0]->name, "Z");
+	assert_string_equal(c->databases[1]->name, "from.a");
+	assert_string_equal(c->databases[2]->name, "from.b");
+	d = c->databases[3];
+	assert_string_equal(d->name, "orders");
+	assert_string_equal(d->password.path, "password");
+	assert_string_equal(d->password.bytes, "p w");
+	assert_int_equal(d->password.n_bytes, 3);
+	assert_list(&d->channels, "schema_changed,orders");
+	assert_int_equal(d->start, START_LATEST);
+	assert_int_equal(d->heartbeat, 60 * USEC_PER_SEC);
+	assert_int_equal(d->backoff.max, 3600 * USEC_PER_SEC);
+
+	assert_int_equal(c->n_sinks, 8);
+	assert_everything_webhook(sink_of(c, "ui"));
+	s = sink_of(c, "token");
+	assert_string_equal(s->webhook.bearer_token.bytes, "abc.def");
+	assert_int_equal(s->give_up_after, USEC_INFINITY);
+	s = sink_of(c, "local");
+	assert_int_equal(s->unix_.permissions, 0666);
+	assert_string_equal(s->unix_.group, "adm");
+	assert_int_equal(s->unix_.format, UNIX_RAW);
+	s = sink_of(c, "udp");
+	assert_string_equal(s->syslog.address, "[2001:db8::1]:5514");
+	assert_string_equal(s->syslog.host, "2001:db8::1");
+	assert_int_equal(s->syslog.port, 5514);
+	assert_null(s->syslog.path);
+	assert_int_equal(s->syslog.facility, LOG_LOCAL3);
+	assert_int_equal(s->syslog.severity, LOG_INFO);
+	assert_string_equal(s->syslog.app_name, "audit");
+	assert_int_equal(s->syslog.enterprise_number, 4711);
+	s = sink_of(c, "udp-default-port");
+	assert_string_equal(s->syslog.host, "log.example.com");
+	assert_int_equal(s->syslog.port, 514);
+	assert_string_equal(sink_of(c, "there")->syslog.path, "/run/other/log");
+	assert_string_equal(sink_of(c, "more")->unix_.path, "/run/more");
+	(void)config_free(c);
+}
+
+/* The configuration that is shipped is good as it is, and says nothing. */
+static void test_shipped(_unused_ void **state)
+{
+	struct config_errors errors;
+	struct config *c = load(TEST_DATA "/../../conf/schemarelay.json", &errors);
+
+	if (!c)
+		fail_msg("%s", errors.list.items[0]);
+	assert_int_equal(c->n_databases, 0);
+	assert_int_equal(c->n_sinks, 0);
+	assert_int_equal(c->warnings.n, 0);
+	(void)config_free(c);
+}
+
+static void test_state_directory(_unused_ void **state)
+{
+	struct config_env other = env;
+	struct config_errors errors = { .list = { .n = 0 } };
+	struct config *c;
+	char path[256];
+
+	other.state_directory = "/var/lib/a:/var/lib/b";
+	put("text.json", "{}");
+	assert_int_equal(config_load(&c, in_credentials(path, "text.json"), &other, &errors), 0);
+	assert_string_equal(c->state_directory, "/var/lib/a");
+	assert_string_equal(c->path, path);
+	(void)config_free(c);
+	put("text.json", "{ \"state_directory\": \"/x\" }");
+	assert_int_equal(config_load(&c, path, &other, &errors), 0);
+	assert_string_equal(c->state_directory, "/x");
+	(void)config_free(c);
+}
+
+static void assert_refused(const char *path, const char *message)
+{
+	struct config_errors errors;
+
+	assert_null(load(path, &errors));
+	assert_int_equal(errors.list.n, 1);
+	if (!strstr(errors.list.items[0], message))
+		fail_msg("expected: %s\n     got: %s", message, errors.list.items[0]);
+	config_errors_done(&errors);
+}
+
+static void test_files_that_are_none(_unused_ void **state)
+{
+	struct config_errors errors;
+	struct config *c;
+	char path[256], link[256];
+
+	assert_refused("/no/such/file", "/no/such/file: cannot be opened: No such file");
+	assert_refused("/dev/zero", "/dev/zero: is not a regular file");
+	assert_refused(credentials, ": is a directory");
+	assert_refused(in_credentials(path, "fifo"), "fifo: is not a regular file");
+	/* What it includes counts as well. */
+	put("text.json", "{ \"include\": [\"fifo\"] }");
+	assert_refused(in_credentials(path, "text.json"),
+		       "text.json:1:15: include: /tmp/test-config-");
+	/* Itself, and the same file under another name, are passed over. */
+	put("other.json", "{ \"databases\": { \"a\": { \"dsn\": \"x\" } } }");
+	(void)unlink(in_credentials(link, "third.json"));
+	assert_int_equal(symlink("other.json", link), 0);
+	c = load_text("{ \"include\": [\"text.json\", \"other.json\", \"third.json\"] }", &errors);
+	assert_non_null(c);
+	assert_int_equal(c->n_databases, 1);
+	(void)config_free(c);
+	(void)unlink(link);
+}
+
+/* A folder whose name is a pattern. */
+static void test_include_beside_a_strange_name(_unused_ void **state)
+{
+	struct config_errors errors;
+	struct config *c;
+	char folder[256], path[300], other[300];
+	FILE *f;
+
+	assert_int_equal(mkdir(in_credentials(folder, "a[b]*\\"), 0700), 0);
+	(void)snprintf(path, sizeof(path), "%s/main.json", folder);
+	(void)snprintf(other, sizeof(other), "%s/x.json", folder);
+	f = fopen(path, "we");
+	assert_non_null(f);
+	(void)fputs("{ \"include\": [\"x.*\"] }", f);
+	(void)fclose(f);
+	f = fopen(other, "we");
+	assert_non_null(f);
+	(void)fputs("{ \"sinks\": { \"s\": { \"type\": \"unix\", \"path\": \"/x\" } } }", f);
+	(void)fclose(f);
+	c = load(path, &errors);
+	assert_non_null(c);
+	assert_int_equal(c->n_sinks, 1);
+	(void)config_free(c);
+	(void)unlink(path);
+	(void)unlink(other);
+	assert_int_equal(rmdir(folder), 0);
+}
+
+static char *many(const char *section, size_t n, const char *options)
+{
+	struct strbuf b = STRBUF_INIT;
+	char *text;
+
+	strbuf_addf(&b, "{ \"include\": [], \"%s\": {", section);
+	for (size_t i = 0; i < n; i++)
+		strbuf_addf(&b, "%s\"%05zu\": %s", i ? "," : "", n - i, options);
+	strbuf_add_str(&b, "} }");
+	assert_int_equal(strbuf_steal(&b, &text, NULL), 0);
+	return text;
+}
+
+static void test_limits(_unused_ void **state)
+{
+	struct config_errors errors;
+	char path[256];
+	char *text = many("databases", LIMIT_CONFIG_DATABASES,
+			  "{ \"dsn\": \"host=h dbname=d user=u\", \"heartbeat\": \"1min\" }");
+	struct config *c = load_good(text);
+
+	assert_int_equal(c->n_databases, LIMIT_CONFIG_DATABASES);
+	for (size_t i = 1; i < c->n_databases; i++)
+		assert_true(strcmp(c->databases[i - 1]->name, c->databases[i]->name) < 0);
+	(void)config_free(c);
+	free(text);
+
+	text = many("databases", LIMIT_CONFIG_DATABASES + 1, "{ \"dsn\": \"x\" }");
+	assert_null(load_text(text, &errors));
+	assert_int_equal(errors.list.n, 1);
+	assert_non_null(strstr(errors.list.items[0], ": databases: more than 20000 of them"));
+	config_errors_done(&errors);
+	free(text);
+
+	text = many("sinks", LIMIT_CONFIG_SINKS + 1, "{ \"type\": \"syslog\" }");
+	assert_null(load_text(text, &errors));
+	assert_non_null(strstr(errors.list.items[0], ": sinks: more than 256 of them"));
+	config_errors_done(&errors);
+	free(text);
+
+	text = malloc(LIMIT_CONFIG_BYTES + 2);
+	assert_non_null(text);
+	memset(text, ' ', LIMIT_CONFIG_BYTES + 1);
+	memcpy(text, "{}", 2);
+	text[LIMIT_CONFIG_BYTES + 1] = '\0';
+	put("text.json", text);
+	assert_refused(in_credentials(path, "text.json"), "is larger than 4194304 bytes");
+	text[LIMIT_CONFIG_BYTES] = '\0';
+	put("text.json", text);
+	(void)config_free(load(path, &errors));
+	assert_int_equal(errors.list.n, 0);
+	free(text);
+}
+
+/* One object with very many keys, all wrong: told in time, and counted. */
+static void test_hostile_keys(_unused_ void **state)
+{
+	struct strbuf b = STRBUF_INIT;
+	struct config_errors errors;
+	char *text;
+
+	strbuf_add_str(&b, "{ \"include\": []");
+	for (int i = 0; i < 200000; i++)
+		strbuf_addf(&b, ", \"k%d\": 1", i / 2);
+	strbuf_add_str(&b, " }");
+	assert_int_equal(strbuf_steal(&b, &text, NULL), 0);
+	assert_null(load_text(text, &errors));
+	assert_int_equal(errors.list.n, LIMIT_CONFIG_ERRORS + 1);
+	assert_non_null(
+		strstr(errors.list.items[LIMIT_CONFIG_ERRORS], "text.json: and 299950 more"));
+	config_errors_done(&errors);
+	free(text);
+}
+
+/* --- equality ------------------------------------------------------------------------------------ */
+
+#define WEBHOOK(_more)                                                                                  \
+	"{ \"include\": [], \"sinks\": { \"s\": { \"type\": \"webhook\", \"url\": \"https://a/\"" _more \
+	" } } }"
+#define UNIX(_more)                                                                           \
+	"{ \"include\": [], \"sinks\": { \"s\": { \"type\": \"unix\", \"path\": \"/a\"" _more \
+	" } } }"
+#define SYSLOG(_more) "{ \"include\": [], \"sinks\": { \"s\": { \"type\": \"syslog\"" _more " } } }"
+
+/* Changes of one option; `transport`: the connection must be made anew. */
+static const struct {
+	const char *a, *b;
+	bool transport;
+} sink_changes[] = {
+	{ WEBHOOK(""), WEBHOOK(", \"paused\": true"), false },
+	{ WEBHOOK(""), WEBHOOK(", \"match\": { \"databases\": [\"a\"] }"), false },
+	{ WEBHOOK(""), WEBHOOK(", \"match\": { \"databases\": [\"*\", \"a\"] }"), false },
+	{ WEBHOOK(""), WEBHOOK(", \"match\": { \"not\": { \"tags\": [\"A\"] } }"), false },
+	{ WEBHOOK(""), WEBHOOK(", \"match\": { \"resync\": false }"), false },
+	{ WEBHOOK(""), WEBHOOK(", \"in_flight\": 1"), false },
+	{ WEBHOOK(""), WEBHOOK(", \"backoff\": { \"max\": \"1h\" }"), false },
+	{ WEBHOOK(""), WEBHOOK(", \"give_up_after\": \"1h\""), false },
+	{ UNIX(""), UNIX(", \"give_up_after\": \"1h\""), false },
+	{ WEBHOOK(""), WEBHOOK(", \"format\": \"raw\""), true },
+	{ WEBHOOK(""), WEBHOOK(", \"timeout\": \"1s\""), true },
+	{ WEBHOOK(""), WEBHOOK(", \"headers\": { \"a\": \"1\" }"), true },
+	{ WEBHOOK(", \"headers\": { \"a\": \"1\" }"), WEBHOOK(", \"headers\": { \"a\": \"2\" }"),
+	  true },
+	{ WEBHOOK(", \"headers\": { \"a\": \"1\" }"), WEBHOOK(", \"headers\": { \"b\": \"1\" }"),
+	  true },
+	{ WEBHOOK(""), WEBHOOK(", \"secret_files\": [\"new.secret\"]"), true },
+	{ WEBHOOK(", \"secret_files\": [\"old.secret\"]"),
+	  WEBHOOK(", \"secret_files\": [\"new.secret\"]"), true },
+	{ WEBHOOK(""), WEBHOOK(", \"bearer_token_file\": \"token\""), true },
+	{ WEBHOOK(""), WEBHOOK(", \"ca_file\": \"ca.pem\""), true },
+	{ WEBHOOK(""), UNIX(""), true },
+	{ UNIX(""), UNIX(", \"permissions\": \"0600\""), true },
+	{ UNIX(""), UNIX(", \"group\": \"adm\""), true },
+	{ SYSLOG(""), SYSLOG(", \"address\": \"/a\""), true },
+	{ SYSLOG(""), SYSLOG(", \"facility\": \"auth\""), true },
+	{ SYSLOG(", \"transport\": \"udp\", \"address\": \"a\""),
+	  SYSLOG(", \"transport\": \"udp\", \"address\": \"a:515\""), true },
+	{ SYSLOG(", \"transport\": \"udp\", \"address\": \"a\""),
+	  SYSLOG(", \"transport\": \"udp\", \"address\": \"b\""), true },
+};
+
+static void test_sinks_equal(_unused_ void **state)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(sink_changes); i++) {
+		struct config *a = load_good(sink_changes[i].a), *b = load_good(sink_changes[i].b);
+		struct config *again = load_good(sink_changes[i].b);
+
+		assert_true(sink_conf_equal(b->sinks[0], again->sinks[0]));
+		assert_true(sink_conf_equal_transport(b->sinks[0], again->sinks[0]));
+		assert_false(sink_conf_equal(a->sinks[0], b->sinks[0]));
+		assert_false(sink_conf_equal(b->sinks[0], a->sinks[0]));
+		assert_int_equal(sink_conf_equal_transport(a->sinks[0], b->sinks[0]),
+				 !sink_changes[i].transport);
+		(void)config_free(a);
+		(void)config_free(b);
+		(void)config_free(again);
+	}
+}
+
+/* The same file name, other bytes. */
+static void test_rotated_secrets_differ(_unused_ void **state)
+{
+	static const char text[] = WEBHOOK(", \"secret_files\": [\"r\"]");
+	static const char database[] =
+		"{ \"include\": [], \"databases\": { \"a\": { \"dsn\": \"x\", "
+		"\"password_file\": \"r\" } } }";
+	struct config *a, *b;
+
+	put("r", SECRET);
+	a = load_good(text);
+	put("r", "whsec_AAAQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
+	b = load_good(text);
+	assert_false(sink_conf_equal(a->sinks[0], b->sinks[0]));
+	assert_false(sink_conf_equal_transport(a->sinks[0], b->sinks[0]));
+	(void)config_free(a);
+	(void)config_free(b);
+	a = load_good(database);
+	put("r", "other");
+	b = load_good(database);
+	assert_false(database_conf_equal(a->databases[0], b->databases[0]));
+	(void)config_free(a);
+	(void)config_free(b);
+}
+
+static void test_databases_equal(_unused_ void **state)
+{
+	static const char *const changes[] = {
+		"\"dsn\": \"y\"",
+		"\"dsn\": \"x\", \"channels\": [\"schema_changed\", \"z\"]",
+		"\"dsn\": \"x\", \"start\": \"latest\"",
+		"\"dsn\": \"x\", \"heartbeat\": \"31s\"",
+		"\"dsn\": \"x\", \"password_file\": \"password\"",
+		"\"dsn\": \"x\", \"backoff\": { \"initial\": \"501ms\" }",
+	};
+	struct config *a = load_good("{ \"databases\": { \"a\": { \"dsn\": \"x\" } } }");
+	struct config *b = load_good("{ \"databases\": { \"a\": { \"heartbeat\": \"30000ms\", "
+				     "\"dsn\": \"x\" } } }");
+	char text[256];
+
+	assert_true(database_conf_equal(a->databases[0], b->databases[0]));
+	(void)config_free(b);
+	b = load_good("{ \"databases\": { \"b\": { \"dsn\": \"x\" } } }");
+	assert_false(database_conf_equal(a->databases[0], b->databases[0]));
+	(void)config_free(b);
+	for (size_t i = 0; i < ARRAY_SIZE(changes); i++) {
+		(void)snprintf(text, sizeof(text), "{ \"databases\": { \"a\": { %s } } }",
+			       changes[i]);
+		b = load_good(text);
+		assert_false(database_conf_equal(a->databases[0], b->databases[0]));
+		(void)config_free(b);
+	}
+	(void)config_free(a);
+}
+
+static void test_freeing_nothing(_unused_ void **state)
+{
+	struct config_errors errors = { .list = { .n = 0 } };
+
+	assert_null(config_free(NULL));
+	config_errors_done(&errors);
+	assert_string_equal(sink_type_name(SINK_WEBHOOK), "webhook");
+	assert_string_equal(sink_type_name(SINK_JOURNALD), "journald");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_good_files),
+		cmocka_unit_test(test_bad_files),
+		cmocka_unit_test(test_defaults),
+		cmocka_unit_test(test_everything),
+		cmocka_unit_test(test_shipped),
+		cmocka_unit_test(test_state_directory),
+		cmocka_unit_test(test_files_that_are_none),
+		cmocka_unit_test(test_include_beside_a_strange_name),
+		cmocka_unit_test(test_limits),
+		cmocka_unit_test(test_hostile_keys),
+		cmocka_unit_test(test_sinks_equal),
+		cmocka_unit_test(test_rotated_secrets_differ),
+		cmocka_unit_test(test_databases_equal),
+		cmocka_unit_test(test_freeing_nothing),
+	};
+
+	return cmocka_run_group_tests(tests, make_credentials, remove_credentials);
+}
