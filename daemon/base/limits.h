@@ -5,9 +5,9 @@
  * exceeds one gets a clear error and a counter.
  */
 
-#define LIMIT_PAYLOAD_NOTIFY   8000u                /* bytes; PostgreSQL's own limit for NOTIFY */
-#define LIMIT_PAYLOAD_JOURNAL  1048576u             /* bytes of one journal row's payload: 1 MiB */
-#define LIMIT_CONFIG_BYTES     (4u * 1024u * 1024u) /* of all configuration files together */
+#define LIMIT_PAYLOAD_NOTIFY   8000u    /* bytes; PostgreSQL's own limit for NOTIFY */
+#define LIMIT_PAYLOAD_JOURNAL  1048576u /* bytes of one journal row's payload: 1 MiB */
+#define LIMIT_CONFIG_BYTES     4194304u /* of all configuration files together: 4 MiB */
 #define LIMIT_CONFIG_DATABASES 20000u
 #define LIMIT_CONFIG_SINKS     256u
 #define LIMIT_CONFIG_INCLUDES  1024u /* files */
@@ -15,14 +15,14 @@
 #define LIMIT_DSN              8192u /* bytes */
 #define LIMIT_URL              8192u
 #define LIMIT_HEADER_VALUE     8192u
-#define LIMIT_PATTERN          1024u           /* bytes of one pattern of a match */
-#define LIMIT_SECRET_BYTES     65536u          /* of one secret or password file */
-#define LIMIT_CERT_BYTES       (1024u * 1024u) /* of one CA bundle, certificate or key */
-#define LIMIT_HTTP_RESPONSE    16384u          /* bytes of a webhook's answer, headers apart */
-#define LIMIT_HTTP_HEADERS     65536u          /* bytes of a webhook's response headers */
-#define LIMIT_HTTP_ANSWER      512u            /* bytes of a webhook's answer that are kept */
-#define LIMIT_HTTP_IDLE        1024u           /* connections kept alive, of all webhooks */
-#define LIMIT_ADMIN_REQUEST    65536u          /* bytes */
+#define LIMIT_PATTERN          1024u    /* bytes of one pattern of a match */
+#define LIMIT_SECRET_BYTES     65536u   /* of one secret or password file */
+#define LIMIT_CERT_BYTES       1048576u /* of one CA bundle, certificate or key: 1 MiB */
+#define LIMIT_HTTP_RESPONSE    16384u   /* bytes of a webhook's answer, headers apart */
+#define LIMIT_HTTP_HEADERS     65536u   /* bytes of a webhook's response headers */
+#define LIMIT_HTTP_ANSWER      512u     /* bytes of a webhook's answer that are kept */
+#define LIMIT_HTTP_IDLE        1024u    /* connections kept alive, of all webhooks */
+#define LIMIT_ADMIN_REQUEST    65536u   /* bytes */
 #define LIMIT_ADMIN_CLIENTS    64u
 #define LIMIT_SUBSCRIBERS      256u     /* of one unix sink */
 #define LIMIT_SUBSCRIBER_BYTES 8388608u /* not yet read by one subscriber: 8 MiB */

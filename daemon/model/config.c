@@ -129,7 +129,6 @@ static void loader_done(struct config_loader *l)
 	}
 	config_faults_done(&l->errors);
 	config_faults_done(&l->warnings);
-	(void)config_free(l->config);
 }
 
 static void entries_done(struct entries *e)
@@ -539,28 +538,39 @@ static int load_sink(struct config_loader *l, const struct entry *x, struct conf
 	return error_fold(r);
 }
 
+static int load_all_sinks(struct config_loader *l, const struct entries *e,
+			  struct config_context *contexts)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < e->n && r == 0; i++) {
+		r = check_name(l, e, i);
+		if (r == 0)
+			r = load_sink(l, &e->items[i], &contexts[i]);
+	}
+	if (r == 0)
+		r = config_check_all(contexts, e->n);
+	return error_fold(r);
+}
+
 static int load_sinks(struct config_loader *l)
 {
 	_cleanup_(entries_done)
 	struct entries e = { .section = "sinks" };
-	_cleanup_(freep)
-	struct config_context *contexts = NULL;
+	struct config_context *contexts;
 	int r = collect(l, &e, LIMIT_CONFIG_SINKS);
 
 	if (r < 0)
 		return error_fold(r);
 	l->config->sinks = calloc(MAX(e.n, (size_t)1), sizeof(struct sink_conf *));
-	contexts = calloc(MAX(e.n, (size_t)1), sizeof(*contexts));
-	if (!l->config->sinks || !contexts)
+	if (!l->config->sinks)
 		return error_origin(-ENOMEM);
-	for (size_t i = 0; i < e.n && r == 0; i++) {
-		r = check_name(l, &e, i);
-		if (r == 0)
-			r = load_sink(l, &e.items[i], &contexts[i]);
-	}
-	if (r < 0)
-		return error_fold(r);
-	return error_fold(config_check_all(contexts, e.n));
+	contexts = calloc(MAX(e.n, (size_t)1), sizeof(*contexts));
+	if (!contexts)
+		return error_origin(-ENOMEM);
+	r = load_all_sinks(l, &e, contexts);
+	free(contexts);
+	return error_fold(r);
 }
 
 /* --- all of it ------------------------------------------------------------------------------------ */
@@ -609,19 +619,24 @@ static int load(struct config_loader *l, const char *path)
 	return error_fold(r);
 }
 
-int config_load(struct config **ret, const char *path, const struct config_env *env,
+static struct config *config_new(const char *path)
+{
+	struct config *c = calloc(1, sizeof(*c));
+
+	if (!c)
+		return NULL;
+	c->path = strdup(path);
+	return c->path ? c : config_free(c);
+}
+
+/* 0, CONFIG_E_INVALID, -ENOMEM. */
+static int fill(struct config *config, const char *path, const struct config_env *env,
 		struct config_errors *errors)
 {
 	_cleanup_(loader_done)
-	struct config_loader l = { .env = env, .config = calloc(1, sizeof(struct config)) };
-	int r;
+	struct config_loader l = { .env = env, .config = config };
+	int r = load_defaults(&l);
 
-	if (!l.config)
-		return error_origin(-ENOMEM);
-	l.config->path = strdup(path);
-	if (!l.config->path)
-		return error_origin(-ENOMEM);
-	r = load_defaults(&l);
 	if (r == 0)
 		r = load(&l, path);
 	if (r == 0 && l.errors.n > 0) {
@@ -629,9 +644,23 @@ int config_load(struct config **ret, const char *path, const struct config_env *
 		return r < 0 ? error_fold(r) : CONFIG_E_INVALID;
 	}
 	if (r == 0)
-		r = config_faults_write(&l.warnings, &l, &l.config->warnings);
-	if (r < 0)
-		return error_fold(r);
-	*ret = TAKE(l.config);
+		r = config_faults_write(&l.warnings, &l, &config->warnings);
+	return error_fold(r);
+}
+
+int config_load(struct config **ret, const char *path, const struct config_env *env,
+		struct config_errors *errors)
+{
+	struct config *config = config_new(path);
+	int r;
+
+	if (!config)
+		return error_origin(-ENOMEM);
+	r = fill(config, path, env, errors);
+	if (r) {
+		(void)config_free(config);
+		return r < 0 ? error_fold(r) : r;
+	}
+	*ret = config;
 	return 0;
 }

@@ -12,8 +12,8 @@
 #define ALPHANUMERIC "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 
 #define WEBHOOK_SECRET_PREFIX "whsec_"
-#define WEBHOOK_KEY_MIN       24 /* bytes; Standard Webhooks */
-#define WEBHOOK_KEY_MAX       64
+#define WEBHOOK_KEY_MIN       24U /* bytes; Standard Webhooks */
+#define WEBHOOK_KEY_MAX       64U
 
 static bool has_control(const char *s)
 {
@@ -196,14 +196,14 @@ const char *text_check_password(const char *s)
 const char *text_check_webhook_secret(const char *s)
 {
 	const size_t n_prefix = strlen(WEBHOOK_SECRET_PREFIX);
-	char key[BASE64_LENGTH(WEBHOOK_KEY_MAX) / 4 * 3];
+	char key[WEBHOOK_KEY_MAX + 2]; /* room for the longest base 64 that is tried */
 	const char *fault = NULL;
 	size_t n = strlen(s), n_key;
 
 	if (strncmp(s, WEBHOOK_SECRET_PREFIX, n_prefix) != 0)
 		return "expected " WEBHOOK_SECRET_PREFIX " and a key in base 64";
 	n -= n_prefix;
-	if (n > BASE64_LENGTH(WEBHOOK_KEY_MAX))
+	if (n > BASE64_LENGTH((size_t)WEBHOOK_KEY_MAX))
 		return "the key behind " WEBHOOK_SECRET_PREFIX " has 24 to 64 bytes, in base 64";
 	if (base64_decode(key, &n_key, s + n_prefix, n) != 0)
 		fault = "what follows " WEBHOOK_SECRET_PREFIX " is not valid base 64";

@@ -9,12 +9,8 @@ struct unit {
 
 /* From the smallest to the largest. */
 static const struct unit durations[] = {
-	{ "us", 1 },
-	{ "ms", 1000 },
-	{ "s", 1000000 },
-	{ "min", 60 * 1000000 },
-	{ "h", 3600000000ULL },
-	{ "d", 86400000000ULL },
+	{ "us", 1 },         { "ms", 1000 },         { "s", 1000000 },
+	{ "min", 60000000 }, { "h", 3600000000ULL }, { "d", 86400000000ULL },
 };
 
 static const struct unit sizes[] = {

@@ -226,29 +226,25 @@ enum { TREE_E_SIZE = JSON_E_INVALID + 1 };
 static int tree_add(struct json_value **ret, struct tree *t, unsigned int depth, const char *key,
 		    enum json_type type)
 {
-	_cleanup_(json_freep)
-	struct json_value *v = NULL;
+	struct json_value *v;
 
 	if (t->n_values == LIMIT_JSON_VALUES)
 		return TREE_E_SIZE;
 	v = calloc(1, sizeof(*v));
 	if (!v)
 		return error_origin(-ENOMEM);
+	*ret = *t->end[depth] = v;
+	t->end[depth] = &v->next;
+	t->n_values++;
 	v->type = type;
 	v->line = t->walk.place.line;
 	v->column = t->walk.place.column;
-	if (key) {
-		v->key = strdup(key);
-		if (!v->key)
-			return error_origin(-ENOMEM);
-		v->key_line = t->walk.key_place.line;
-		v->key_column = t->walk.key_place.column;
-	}
-	t->n_values++;
-	*ret = *t->end[depth] = v;
-	t->end[depth] = &v->next;
-	v = NULL;
-	return 0;
+	if (!key)
+		return 0;
+	v->key_line = t->walk.key_place.line;
+	v->key_column = t->walk.key_place.column;
+	v->key = strdup(key);
+	return v->key ? 0 : error_origin(-ENOMEM);
 }
 
 static int tree_scalar(void *userdata, unsigned int depth, const char *key, enum json_type type,

@@ -57,10 +57,12 @@ size_t json_skip_blank(const char *text, size_t n, size_t at, unsigned int flags
 
 		if (text[at] == ' ' || text[at] == '\t' || text[at] == '\n' || text[at] == '\r') {
 			at++;
-		} else if (!(flags & JSON_COMMENTS) || n - at < 2 || text[at] != '/' ||
-			   (text[at + 1] != '/' && text[at + 1] != '*')) {
+			continue;
+		}
+		if (!(flags & JSON_COMMENTS) || n - at < 2 || text[at] != '/' ||
+		    (text[at + 1] != '/' && text[at + 1] != '*'))
 			return at;
-		} else if (text[at + 1] == '/') {
+		if (text[at + 1] == '/') {
 			end = memchr(text + at, '\n', n - at);
 			at = end ? (size_t)(end - text) + 1 : n;
 		} else {

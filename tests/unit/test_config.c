@@ -276,7 +276,7 @@ static void test_defaults(_unused_ void **state)
 	assert_int_equal(s->in_flight, 64);
 	assert_int_equal(s->backoff.initial, USEC_PER_SEC);
 	assert_int_equal(s->backoff.max, 300 * USEC_PER_SEC);
-	assert_int_equal(s->give_up_after, 72 * 3600 * USEC_PER_SEC);
+	assert_int_equal(s->give_up_after, 259200 * USEC_PER_SEC);
 	assert_int_equal(s->type, SINK_WEBHOOK);
 	assert_int_equal(s->webhook.format, WEBHOOK_CLOUDEVENTS);
 	assert_int_equal(s->webhook.secrets.n, 0);
@@ -351,7 +351,7 @@ static void assert_everything_webhook(const struct sink_conf *s)
 	assert_int_equal(s->in_flight, 8);
 	assert_int_equal(s->backoff.initial, 100 * USEC_PER_MSEC);
 	assert_int_equal(s->backoff.max, 60 * USEC_PER_SEC);
-	assert_int_equal(s->give_up_after, 7 * 86400 * USEC_PER_SEC);
+	assert_int_equal(s->give_up_after, 604800 * USEC_PER_SEC);
 }
 
 static void test_everything(_unused_ void **state)

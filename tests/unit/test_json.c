@@ -233,14 +233,14 @@ static void test_depth(_unused_ void **state)
 /* An array of @n numbers: with itself, @n + 1 values. */
 static int parse_array(size_t n, struct json_error *error)
 {
-	char *text = malloc(2 * n + 2);
+	char *text = calloc(n + 1, 2);
 	struct json_value *v;
 	int r;
 
 	assert_non_null(text);
 	text[0] = '[';
 	for (size_t i = 0; i < n; i++)
-		memcpy(text + 1 + 2 * i, "0,", 2);
+		text[1 + 2 * i] = '0', text[2 + 2 * i] = ',';
 	text[2 * n] = ']';
 	r = json_parse(&v, text, 2 * n + 1, 0, error);
 	if (r == 0)
