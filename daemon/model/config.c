@@ -630,21 +630,18 @@ static struct config *config_new(const char *path)
 }
 
 /* 0, CONFIG_E_INVALID, -ENOMEM. */
-static int fill(struct config *config, const char *path, const struct config_env *env,
-		struct config_errors *errors)
+static int fill(struct config_loader *l, const char *path, struct config_errors *errors)
 {
-	_cleanup_(loader_done)
-	struct config_loader l = { .env = env, .config = config };
-	int r = load_defaults(&l);
+	int r = load_defaults(l);
 
 	if (r == 0)
-		r = load(&l, path);
-	if (r == 0 && l.errors.n > 0) {
-		r = config_faults_write(&l.errors, &l, &errors->list);
+		r = load(l, path);
+	if (r == 0 && l->errors.n > 0) {
+		r = config_faults_write(&l->errors, l, &errors->list);
 		return r < 0 ? error_fold(r) : CONFIG_E_INVALID;
 	}
 	if (r == 0)
-		r = config_faults_write(&l.warnings, &l, &config->warnings);
+		r = config_faults_write(&l->warnings, l, &l->config->warnings);
 	return error_fold(r);
 }
 
@@ -652,11 +649,13 @@ int config_load(struct config **ret, const char *path, const struct config_env *
 		struct config_errors *errors)
 {
 	struct config *config = config_new(path);
+	struct config_loader l = { .env = env, .config = config };
 	int r;
 
 	if (!config)
 		return error_origin(-ENOMEM);
-	r = fill(config, path, env, errors);
+	r = fill(&l, path, errors);
+	loader_done(&l);
 	if (r) {
 		(void)config_free(config);
 		return r < 0 ? error_fold(r) : r;
