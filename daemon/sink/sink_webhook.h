@@ -15,8 +15,8 @@
 #include "sink/sink.h"
 #include "sink/sink_registry.h"
 
-/* What is added to a receiver's Retry-After: the loop's clock is coarse (some milliseconds), and who
- * comes one too early is refused again. */
+/* What is added to a receiver's Retry-After: a timer of the loop counts from the begin of its turn, and
+ * who comes a moment too early is refused again. */
 #define WEBHOOK_RETRY_MARGIN (20 * USEC_PER_MSEC)
 
 /* What an answer with that status means; 0 (there was no answer) is RETRY. */
