@@ -36,7 +36,8 @@ struct lane {
 	unsigned int n_single;    /* from the front: a refused batch's members, sent one by one */
 	struct loop_timer *timer; /* LANE_DELAYED; made when first needed */
 	struct list done_link;    /* sink->done_later */
-	char *done_detail;        /* NULL: OK, else RETRY */
+	char *done_detail;        /* NULL: OK, else RETRY, or */
+	bool done_reject;         /* REJECT */
 };
 
 /* The sink's lane for that database, made if there is none. -ENOMEM. */

@@ -360,8 +360,9 @@ static void sink_complete(void *userdata)
 		_cleanup_(freep)
 		char *detail = TAKE(l->done_detail);
 		struct verdict_info info = { .detail = detail };
+		enum verdict refused = l->done_reject ? VERDICT_REJECT : VERDICT_RETRY;
 
-		sink_done(s, lane_first(l), detail ? VERDICT_RETRY : VERDICT_OK, &info);
+		sink_done(s, lane_first(l), detail ? refused : VERDICT_OK, &info);
 	}
 }
 
@@ -371,13 +372,24 @@ void sink_done_later(struct sink *s, struct delivery *d)
 	loop_defer(s->env->loop, &s->complete);
 }
 
-void sink_retry_later(struct sink *s, struct delivery *d, const char *detail)
+static void done_later_with(struct sink *s, struct delivery *d, bool reject, const char *detail)
 {
+	d->lane->done_reject = reject;
 	d->lane->done_detail = strndup(detail, sizeof(s->last_error) - 1);
 	if (!d->lane->done_detail)
 		loop_fail(s->env->loop, error_origin(-ENOMEM));
 	else
 		sink_done_later(s, d);
+}
+
+void sink_retry_later(struct sink *s, struct delivery *d, const char *detail)
+{
+	done_later_with(s, d, false, detail);
+}
+
+void sink_reject_later(struct sink *s, struct delivery *d, const char *detail)
+{
+	done_later_with(s, d, true, detail);
 }
 
 /* --- life -------------------------------------------------------------------------------------- */

@@ -166,3 +166,4 @@ void sink_done(struct sink *s, struct delivery *d, enum verdict v, const struct 
 void sink_done_later(struct sink *s, struct delivery *d);
 /* The same for a verdict other than OK: @detail is copied (cut to 255 bytes). */
 void sink_retry_later(struct sink *s, struct delivery *d, const char *detail);
+void sink_reject_later(struct sink *s, struct delivery *d, const char *detail);

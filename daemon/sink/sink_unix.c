@@ -12,6 +12,9 @@
  * The resyncs are made for that one subscriber. Their sequence is what it asked with, but for the last
  * one, which has that of the last line sent: one that loses the connection in between asks with the
  * same again, and gets all resyncs again.
+ *
+ * With "mode": "connect" the socket is somebody else's, one receiver, and stream.c or datagram.c does
+ * the work: each change is a line, or a datagram without a line feed.
  */
 
 #include <stdarg.h>
@@ -22,8 +25,10 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/limits.h"
+#include "sink/datagram.h"
 #include "sink/sink.h"
 #include "sink/sink_registry.h"
+#include "sink/stream.h"
 #include "sink/subscriber.h"
 #include "sink/unix_listener.h"
 
@@ -46,6 +51,10 @@ struct unix_sink {
 	bool noticed;
 	usec_t last_notice; /* CLOCK_MONOTONIC */
 	unsigned int n_unnoticed;
+
+	/* "mode": "connect": one of them, and nothing of the above */
+	struct stream *stream;
+	struct datagram *datagram;
 };
 
 /* --- notices --- */
@@ -261,6 +270,8 @@ static void sink_unix_close(struct sink *s)
 		return;
 	list_for_each_entry_safe(subscriber, safe, &u->subscribers, link)
 		(void)subscriber_free(subscriber);
+	u->stream = stream_free(u->stream);
+	u->datagram = datagram_free(u->datagram);
 	u->io = loop_io_free(u->io);
 	u->pause = loop_timer_free(u->pause);
 	unix_listener_close(&u->listener);
@@ -271,16 +282,51 @@ static void sink_unix_close(struct sink *s)
 	s->impl = NULL;
 }
 
+static int encode(void *userdata, struct strbuf *b, const struct delivery *d)
+{
+	const struct unix_sink *u = userdata;
+	const struct bytes *bytes;
+	int r = change_encoding(&bytes, d->change, u->encoding);
+
+	if (r < 0)
+		return error_fold(r);
+	strbuf_add(b, bytes->data, bytes->len);
+	if (u->stream)
+		strbuf_add_char(b, '\n');
+	return 0;
+}
+
+static int start_connecting(struct unix_sink *u, const struct unix_conf *conf)
+{
+	struct stream_conf stream = {
+		.path = conf->path,
+		.encode = encode,
+		.userdata = u,
+	};
+	struct datagram_conf datagram = {
+		.path = conf->path,
+		.absent = "nobody listens there",
+		.oversized = DATAGRAM_REJECT,
+		.encode = encode,
+		.userdata = u,
+	};
+	int r;
+
+	if (conf->socket == UNIX_STREAM)
+		r = stream_new(&u->stream, u->sink, &stream);
+	else
+		r = datagram_new(&u->datagram, u->sink, &datagram);
+	return r < 0 ? error_fold(r) : 0;
+}
+
 /* Positive: see sink_ops.open. */
 static int start(struct unix_sink *u, const struct unix_conf *conf, char **ret_message)
 {
 	struct loop *l = u->sink->env->loop;
 	int k;
 
-	if (conf->mode != UNIX_LISTEN || conf->socket != UNIX_STREAM) {
-		*ret_message = strdup("only \"mode\": \"listen\" is in this build");
-		return *ret_message ? 1 : error_origin(-ENOMEM);
-	}
+	if (conf->mode == UNIX_CONNECT)
+		return start_connecting(u, conf);
 	k = unix_listener_open(&u->listener, conf, ret_message);
 	if (k)
 		return k;
@@ -320,6 +366,10 @@ static int sink_unix_submit(struct sink *s, struct delivery *d, _unused_ unsigne
 	const struct bytes *bytes = NULL;
 	int r;
 
+	if (u->stream || u->datagram) {
+		r = u->stream ? stream_submit(u->stream, d) : datagram_submit(u->datagram, d);
+		return r < 0 ? error_fold(r) : 0;
+	}
 	r = remember_database(u, d->change->database);
 	if (r < 0)
 		return error_fold(r);

@@ -46,6 +46,15 @@ void sink_retry_later(struct sink *s, struct delivery *d, const char *detail)
 	answer(s, d);
 }
 
+void sink_reject_later(struct sink *s, struct delivery *d, const char *detail)
+{
+	struct fake_sink *f = fake_of(s);
+
+	f->n_rejects++;
+	(void)snprintf(f->detail, sizeof(f->detail), "%s", detail);
+	answer(s, d);
+}
+
 static void on_notice(_unused_ void *userdata, struct sink *s, int level, const char *message)
 {
 	struct fake_sink *f = fake_of(s);

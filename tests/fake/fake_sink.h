@@ -18,7 +18,8 @@ struct fake_sink {
 	unsigned int n_under_way; /* submitted, not answered */
 	unsigned int n_done;      /* OK */
 	unsigned int n_retries;
-	char detail[256]; /* of the newest RETRY */
+	unsigned int n_rejects;
+	char detail[256]; /* of the newest RETRY or REJECT */
 	unsigned int n_notices;
 	int notice_level;
 	char notice[512];

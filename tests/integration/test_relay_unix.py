@@ -1,8 +1,12 @@
-"""Programs on the same host that listen at a unix sink."""
+"""Programs on the same host that listen at a unix sink, or have a socket that it connects to."""
 
 import grp
+import json
 import os
+import socket
 import stat
+
+import pytest
 
 from harness.changes import wait_all
 from harness.wait import wait_until
@@ -66,3 +70,33 @@ def test_the_raw_format(pg, relay, stage, subscribe):
     s.table("t")
     wait_until(lambda: reader.received(), "a line")
     assert reader.received() == [row[0] for row in s.sql("SELECT payload FROM schema_notifications.journal")]
+
+
+def connecting(relay, s, kind):
+    r = relay(databases={"one": s.conf})
+    r.config["sinks"] = {
+        "socket": {"type": "unix", "path": r.path("theirs"), "mode": "connect", "socket": kind, "backoff": {"initial": "100ms"}}
+    }
+    return r
+
+
+@pytest.mark.parametrize("kind", ["stream", "datagram"])
+def test_a_socket_that_is_somebody_elses(pg, relay, stage, closing, kind):
+    """Absent at first; what was made meanwhile arrives when it is there."""
+    s = stage(pg)
+    r = connecting(relay, s, kind)
+    r.expect(r'sink "socket": .*next try in').start()
+    s.table("t0")
+    r.wait_log(r'sink "socket": .*nobody listens there')
+    theirs = closing.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM if kind == "stream" else socket.SOCK_DGRAM))
+    theirs.settimeout(10)
+    theirs.bind(r.path("theirs"))
+    if kind == "stream":
+        theirs.listen()
+        lines = closing.enter_context(closing.enter_context(theirs.accept()[0]).makefile("rb"))
+    for i in range(1, 5):
+        s.table(f"t{i}")
+    for i in range(5):
+        got = lines.readline() if kind == "stream" else theirs.recv(65536)
+        assert got.endswith(b"}\n" if kind == "stream" else b"}")
+        assert json.loads(got)["subject"] == f"public.t{i}"

@@ -230,17 +230,6 @@ static void test_no_directory(void **state)
 	check_refused(t, "/missing of the socket is missing: make it");
 }
 
-static void test_only_listen_is_in_this_build(void **state)
-{
-	struct fixture *t = *state;
-
-	t->fake.conf.unix_.mode = UNIX_CONNECT;
-	check_refused(t, "this build");
-	t->fake.conf.unix_.mode = UNIX_LISTEN;
-	t->fake.conf.unix_.socket = UNIX_DATAGRAM;
-	check_refused(t, "this build");
-}
-
 /* --- lines --- */
 
 static void test_everybody_gets_each_line(void **state)
@@ -766,7 +755,6 @@ int main(void)
 #define TEST(_fn) cmocka_unit_test_setup_teardown(_fn, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(test_no_directory),
-		TEST(test_only_listen_is_in_this_build),
 		TEST(test_everybody_gets_each_line),
 		TEST(test_raw_is_a_line_of_json),
 		TEST(test_who_says_nothing_waits_a_moment),
