@@ -1,0 +1,43 @@
+"""What the tests of whole systems share: one Debian, made once a session."""
+
+import os
+import shutil
+import signal
+import sys
+import tempfile
+
+import pytest
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "integration"))
+pytest.register_assert_rewrite("harness", "machine")
+
+import machine as machines  # noqa: E402
+
+
+def end_in_order(*_):
+    raise KeyboardInterrupt
+
+
+def pytest_configure(config):
+    # A CI that ends us by SIGTERM must not leave machines behind: let the fixtures end as on Ctrl-C.
+    signal.signal(signal.SIGTERM, end_in_order)
+    config.addinivalue_line("markers", "timeout(seconds): of pytest-timeout")
+
+
+@pytest.fixture(scope="session")
+def debian():
+    """The tree of a Debian with PostgreSQL, systemd and what the daemon is linked with; copy it, and leave it as it is."""
+    reason = machines.lacking()
+    if reason:
+        # What CI does not run, nobody runs.
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(reason, pytrace=False)
+    if os.environ.get("SCHEMARELAY_DEBOOTSTRAP_TREE"):
+        yield os.environ["SCHEMARELAY_DEBOOTSTRAP_TREE"]
+        return
+    directory = tempfile.mkdtemp(prefix="schemarelay-debian-")
+    try:
+        machines.make_tree(directory + "/tree")
+        yield directory + "/tree"
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)

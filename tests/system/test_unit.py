@@ -1,0 +1,337 @@
+"""The unit in a booted systemd: a Debian of its own, with the daemon that `meson install` has put there, PostgreSQL and
+rsyslog. SCHEMARELAY_DEBOOTSTRAP_TREE=DIR uses a tree that was made before."""
+
+import base64
+import contextlib
+import hashlib
+import hmac
+import json
+import os
+import re
+import signal
+import socket
+import stat
+import subprocess
+import sys
+
+import pytest
+from harness.wait import wait_until
+from harness.webhook import Answer, Webhook
+from machine import UNIT, Machine, build_directory, host, now
+
+pytestmark = pytest.mark.timeout(600)
+
+CONFIG = "/etc/schemarelay/schemarelay.json"
+DROP_IN = f"/etc/systemd/system/{UNIT}.d"
+SOCKET = "/run/schemarelay/changes.sock"
+NOBODY = 65534
+PASSWORD = "correct-horse-battery"
+SECRET = b"a secret of thirty-two bytes, yes"
+WHSEC = "whsec_" + base64.b64encode(SECRET).decode()
+READY = "375a7d3bfd634242b4713c0998c037b9"
+LISTENING = "9cfedebe6c3a4d699e56b1910196f0a8"
+CONFIG_INVALID = "96dcf66aeafa4ff482541d919802b865"
+RELOADED = "61eb5d8827dc48bc97b6973bcc95fe67"
+CREDENTIALS = (
+    "[Service]\n"
+    "LoadCredential=one.password:/etc/schemarelay/one.password\n"
+    "LoadCredential=hook.secret:/etc/schemarelay/hook.secret\n"
+)
+MESSAGE_IDS = os.path.join(os.path.dirname(__file__), "..", "..", "daemon", "app", "message_id.h")
+
+
+# --- the machine ------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def machine(debian):
+    m = Machine(debian)
+    try:
+        m.start()
+        m.sql(f"CREATE ROLE schemarelay LOGIN PASSWORD '{PASSWORD}'")
+        m.sql("GRANT pg_monitor TO schemarelay")
+        for database in ("one", "two"):
+            m.sql(f"CREATE DATABASE {database}")
+            m.run("psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-1", "-d", database, "-f",
+                  "/usr/share/schemarelay/sql/install.sql", user="postgres")  # fmt: skip
+        # As an administrator would keep them: for root alone.
+        m.write("/etc/schemarelay/one.password", PASSWORD + "\n", 0o600)
+        m.write("/etc/schemarelay/hook.secret", WHSEC + "\n", 0o600)
+        yield m
+    finally:
+        m.stop()
+
+
+@pytest.fixture
+def webhook(machine):
+    hook = machine.in_network(Webhook)
+    hook.url = hook.url.replace("127.0.0.1", "localhost")
+    yield hook
+    hook.close()
+
+
+class Service:
+    """The unit with a configuration, and what it is told."""
+
+    def __init__(self, machine, hook):
+        self.machine = machine
+        self.hook = hook
+        self.numbers = iter(range(10**6))
+
+    def config(self):
+        return {
+            "databases": {"one": self.database("one")},
+            "sinks": {
+                "hook": {"type": "webhook", "url": self.hook.url, "secret_files": ["hook.secret"]},
+                "local": {"type": "unix", "path": SOCKET, "permissions": "0666"},
+                "audit": {"type": "syslog"},
+            },
+        }
+
+    @staticmethod
+    def database(name):
+        # A name, so that it must be looked up; the password, so that the credential must be right.
+        return {"dsn": f"host=database.test port=5432 dbname={name} user=schemarelay", "password_file": "one.password",
+                "start": "latest"}  # fmt: skip
+
+    def write(self, config):
+        self.machine.write(CONFIG, config if isinstance(config, str) else json.dumps(config, indent="\t"))
+
+    def drop_in(self, text):
+        self.machine.write(f"{DROP_IN}/test.conf", CREDENTIALS + text)
+        self.machine.systemctl("daemon-reload")
+
+    def start(self, config=None):
+        self.write(config or self.config())
+        self.machine.systemctl("start", UNIT)
+        self.wait_status("listening")
+
+    def wait_status(self, text, limit=30.0):
+        return wait_until(lambda: text in self.machine.show("StatusText"),
+                          lambda: f"{text} in {self.machine.show('StatusText')!r}", limit, 0.1)  # fmt: skip
+
+    def wait_listening(self, n=1, of=1):
+        self.wait_status(f"{n} of {of} databases listening")
+
+    def change(self, database="one"):
+        """Makes a table; its identity."""
+        name = f"t{os.getpid()}_{next(self.numbers)}"
+        self.machine.sql(f"CREATE TABLE {name} ()", database)
+        self.machine.sql(f"DROP TABLE {name}", database)
+        return f"public.{name}"
+
+    def subjects(self):
+        return [r.get("subject") for r in self.hook.received()]
+
+    def wait_delivered(self, identity):
+        wait_until(lambda: self.subjects().count(identity) >= 2, f"{identity} at the webhook")
+
+
+@pytest.fixture
+def service(request, machine, webhook):
+    s = Service(machine, webhook)
+    s.since = machine.cursor()
+    s.drop_in("")
+    failed = request.session.testsfailed
+    yield s
+    if request.session.testsfailed > failed or getattr(request.node, "failed", False):
+        for entry in machine.journal(s.since):
+            print(entry.get("MESSAGE"))
+    webhook.default = 204
+    machine.systemctl("stop", UNIT, check=False)
+    machine.systemctl("reset-failed", UNIT, check=False)
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item):
+    outcome = yield
+    item.failed = outcome.get_result().failed
+
+
+SUBSCRIBER = """
+import os, socket, sys
+os.chroot(sys.argv[1])
+os.chdir("/")
+os.setgroups([int(g) for g in sys.argv[4].split()])
+os.setgid(int(sys.argv[3]))
+os.setuid(int(sys.argv[3]))
+s = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+try:
+    s.connect(sys.argv[2])
+except PermissionError:
+    sys.exit("refused")
+print("connected", flush=True)
+for line in s.makefile():
+    print(line, end="", flush=True)
+"""
+
+
+@contextlib.contextmanager
+def subscriber(machine, user=NOBODY, groups=""):
+    """A program of another user inside the machine. (Its interpreter comes from here: the machine has none.)"""
+    process = subprocess.Popen([sys.executable, "-c", SUBSCRIBER, machine.path("/"), SOCKET, str(user), groups],
+                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)  # fmt: skip
+    try:
+        process.first = process.stdout.readline().strip()
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+# --- the unit's text --------------------------------------------------------------------------------
+
+
+def test_exposure():
+    told = host("systemd-analyze", "security", "--offline=yes", "--no-pager", build_directory() + "/" + UNIT)
+    level = float(re.search(r"Overall exposure level for \S+: ([\d.]+)", told)[1])
+    print("exposure", level)
+    assert level <= 1.3, told
+
+
+def test_verify_is_silent(machine):
+    done = machine.run("systemd-analyze", "verify", UNIT)
+    assert not done.stdout and not done.stderr
+
+
+# --- ready and status -------------------------------------------------------------------------------
+
+
+def test_active_only_when_ready(machine, service):
+    """One database takes the connection and does not answer: the first round is not over."""
+    silent = machine.in_network(socket.create_server, ("127.0.0.1", 0))
+    with contextlib.closing(silent):
+        config = service.config()
+        config["databases"]["silent"] = {
+            "dsn": f"host=127.0.0.1 port={silent.getsockname()[1]} dbname=x user=y", "connect_timeout": "60s"}  # fmt: skip
+        service.write(config)
+        machine.systemctl("start", "--no-block", UNIT)
+        silent.settimeout(30)
+        connection, _ = silent.accept()
+        machine_state = machine.show("ActiveState", "SubState")
+        service.wait_listening(1, 2)
+        assert machine_state == machine.show("ActiveState", "SubState") == ["activating", "start"]
+        connection.close()
+        wait_until(lambda: machine.show("ActiveState") == "active", "an active unit", interval=0.1)
+    ready = [e for e in machine.journal(service.since) if e.get("MESSAGE_ID") == READY]
+    assert len(ready) == 1
+
+
+def test_start_waits_until_ready_and_the_status_tells(machine, service):
+    began = now()
+    service.start()
+    print(f"start {now() - began:.2f} s")
+    assert machine.show("ActiveState", "SubState") == ["active", "running"]
+    service.wait_status("1 of 1 databases listening, 3 of 3 sinks delivering, 0 deliveries owed")
+    assert "Status: \"1 of 1 databases listening" in machine.systemctl("status", UNIT).stdout
+
+
+def test_a_bad_configuration_is_not_tried_again(machine, service):
+    service.write('{"databases": {"one": {"dsn": "dbname=one", "heartbeet": "1s"}}}')
+    done = machine.systemctl("start", UNIT, check=False)
+    assert done.returncode != 0
+    wait_until(lambda: machine.show("ActiveState") == "failed", "a failed unit", interval=0.1)
+    assert machine.show("ExecMainStatus", "NRestarts", "Result") == ["78", "0", "exit-code"]
+    told = [e for e in machine.journal(service.since) if e.get("MESSAGE_ID") == CONFIG_INVALID]
+    assert re.search(rf"^{CONFIG}:1:\d+: databases\.one\.heartbeet: .*\bheartbeat\b", told[0]["MESSAGE"])
+
+
+# --- delivering -------------------------------------------------------------------------------------
+
+
+def test_a_change_reaches_every_sink(machine, service):
+    service.start()
+    with subscriber(machine) as program:
+        assert program.first == "connected"
+        identity = service.change()
+        service.wait_delivered(identity)
+        lines = [json.loads(program.stdout.readline()) for _ in range(2)]
+    assert [line["subject"] for line in lines] == [identity] * 2
+    assert [line["data"]["tag"] for line in lines] == ["CREATE TABLE", "DROP TABLE"]
+    # /dev/log, journald, rsyslog, and its file for authpriv.
+    wait_until(lambda: machine.read("/var/log/auth.log").count(identity) >= 2, "the change in rsyslog's file", interval=0.1)
+    for request in service.hook.requests:
+        signed = f"{request.headers['webhook-id']}.{request.headers['webhook-timestamp']}.".encode() + request.body
+        expected = base64.b64encode(hmac.digest(SECRET, signed, hashlib.sha256)).decode()
+        assert request.headers["webhook-signature"] == "v1," + expected
+
+
+# --- reload -----------------------------------------------------------------------------------------
+
+
+def test_reload(machine, service):
+    service.start()
+    pid = machine.pid()
+    config = service.config()
+    config["databases"]["two"] = service.database("two")
+    del config["sinks"]["audit"]
+    service.write(config)
+    began = now()
+    machine.systemctl("reload", UNIT)
+    print(f"reload {now() - began:.2f} s")
+    service.wait_status("2 of 2 databases listening, 2 of 2 sinks delivering")
+    assert [e for e in machine.journal(service.since) if e.get("MESSAGE_ID") == RELOADED]
+    assert machine.show("ActiveState", "SubState", "NRestarts") == ["active", "running", "0"]
+    assert machine.pid() == pid
+    service.wait_delivered(service.change("two"))
+    # Its credentials were read once more; a database that stayed kept its connection.
+    listened = [e["SCHEMARELAY_DATABASE"] for e in machine.journal(service.since) if e.get("MESSAGE_ID") == LISTENING]
+    assert sorted(listened) == ["one", "two"]
+
+
+def test_a_bad_reload_leaves_the_old_in_force(machine, service):
+    service.start()
+    pid = machine.pid()
+    config = service.config()
+    config["sinks"]["hook"]["timeout"] = "15 parsecs"
+    del config["sinks"]["audit"]
+    service.write(config)
+    machine.systemctl("reload", UNIT)
+    stays = machine.wait_journal("the old configuration stays in force", service.since)
+    assert stays["MESSAGE_ID"] == CONFIG_INVALID and stays["PRIORITY"] == "3"
+    told = machine.wait_journal(r"sinks\.hook\.timeout", service.since)
+    assert re.search(rf"^{CONFIG}:\d+:\d+: sinks\.hook\.timeout: ", told["MESSAGE"])
+    wait_until(lambda: machine.show("ActiveState", "SubState") == ["active", "running"], "a running unit", interval=0.1)
+    service.wait_status("1 of 1 databases listening, 3 of 3 sinks delivering")
+    assert machine.pid() == pid
+    service.wait_delivered(service.change())
+    # And the next good one is taken.
+    service.write(service.config())
+    machine.systemctl("reload", UNIT)
+    machine.wait_journal("^configuration reloaded", service.since)
+
+
+# --- stop, die, hang --------------------------------------------------------------------------------
+
+
+def test_stop(machine, service):
+    service.start()
+    began = now()
+    machine.systemctl("stop", UNIT)
+    took = now() - began
+    print(f"stop {took:.2f} s")
+    assert took < 5
+    assert machine.show("ActiveState", "Result", "ExecMainStatus") == ["inactive", "success", "0"]
+    assert not os.path.exists(machine.path("/run/schemarelay"))
+    messages = [e["MESSAGE"] for e in machine.journal(service.since)]
+    assert "stopped" in messages
+
+
+# --- logs -------------------------------------------------------------------------------------------
+
+
+def test_journal_fields(machine, service):
+    service.start()
+    service.wait_listening()
+    with open(MESSAGE_IDS, encoding="ascii") as f:
+        known = set(re.findall(r'"([0-9a-f]{32})"', f.read()))
+    ours = [e for e in machine.journal(service.since) if e.get("_COMM") == "schemarelay"]
+    assert ours and all(e.get("MESSAGE_ID") in known for e in ours)
+    assert {e["_TRANSPORT"] for e in ours} == {"journal"}, "a line came by standard error"
+    assert {e["SYSLOG_IDENTIFIER"] for e in ours} == {"schemarelay"}
+    (listening,) = [e for e in ours if e["MESSAGE_ID"] == LISTENING]
+    assert listening["SCHEMARELAY_DATABASE"] == "one"
+    assert listening["SCHEMARELAY_STATE"] == "listening"
+    assert "SCHEMARELAY_CONDITION" in listening
+    assert listening["PRIORITY"] in "56"
+    assert listening["_SYSTEMD_UNIT"] == UNIT
