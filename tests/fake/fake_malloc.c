@@ -109,4 +109,26 @@ char *strdup(const char *s)
 	return next(s);
 }
 
+char *strndup(const char *s, size_t n)
+{
+	static char *(*next)(const char *, size_t);
+
+	if (must_fail(__builtin_return_address(0)))
+		return NULL;
+	if (!next)
+		*(void **)&next = dlsym(RTLD_NEXT, "strndup");
+	return next(s, n);
+}
+
+void *reallocarray(void *p, size_t n, size_t size)
+{
+	static void *(*next)(void *, size_t, size_t);
+
+	if (must_fail(__builtin_return_address(0)))
+		return NULL;
+	if (!next)
+		*(void **)&next = dlsym(RTLD_NEXT, "reallocarray");
+	return next(p, n, size);
+}
+
 #endif

@@ -10,6 +10,7 @@
 
 #include "base/limits.h"
 #include "base/strbuf.h"
+#include "fake_malloc.h"
 #include "model/config.h"
 
 #define SECRET "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -475,6 +476,55 @@ static void test_files_that_are_none(_unused_ void **state)
 	(void)unlink(link);
 }
 
+/* One file more than the limit. */
+static void test_too_many_includes(_unused_ void **state)
+{
+	char folder[256], path[300];
+
+	assert_int_equal(mkdir(in_credentials(folder, "many"), 0700), 0);
+	for (unsigned int i = 0; i <= LIMIT_CONFIG_INCLUDES; i++) {
+		FILE *f;
+
+		(void)snprintf(path, sizeof(path), "%s/%u.json", folder, i);
+		f = fopen(path, "we");
+		assert_non_null(f);
+		(void)fputs("{}", f);
+		(void)fclose(f);
+	}
+	put("text.json", "{ \"include\": [\"many/*\"] }");
+	assert_refused(in_credentials(path, "text.json"), "include: more than 1024 files");
+	for (unsigned int i = 0; i <= LIMIT_CONFIG_INCLUDES; i++) {
+		(void)snprintf(path, sizeof(path), "%s/%u.json", folder, i);
+		assert_int_equal(unlink(path), 0);
+		if (i == 0) {
+			/* The last one that is allowed. */
+			struct config_errors errors;
+			struct config *c = load(in_credentials(path, "text.json"), &errors);
+
+			assert_non_null(c);
+			(void)config_free(c);
+		}
+	}
+	assert_int_equal(rmdir(folder), 0);
+}
+
+static void test_no_credentials(_unused_ void **state)
+{
+	struct config_env none = { .state_directory = NULL };
+	struct config_errors errors = { .list = { .n = 0 } };
+	struct config *c;
+	char path[256];
+
+	put("text.json", "{ \"databases\": { \"a\": { \"dsn\": \"x\", \"password_file\": "
+			 "\"geheimnis\" } } }");
+	assert_int_equal(config_load(&c, in_credentials(path, "text.json"), &none, &errors),
+			 CONFIG_E_INVALID);
+	assert_int_equal(errors.list.n, 1);
+	assert_non_null(strstr(errors.list.items[0], "$CREDENTIALS_DIRECTORY is not set"));
+	assert_null(strstr(errors.list.items[0], "geheimnis"));
+	config_errors_done(&errors);
+}
+
 /* A folder whose name is a pattern. */
 static void test_include_beside_a_strange_name(_unused_ void **state)
 {
@@ -697,6 +747,43 @@ static void test_databases_equal(_unused_ void **state)
 	(void)config_free(a);
 }
 
+/* Whichever allocation fails: -ENOMEM, and nothing is left behind. */
+static void assert_no_memory(const char *path, int expected)
+{
+	struct config *c = NULL;
+	size_t n;
+	int r;
+
+	for (n = 0;; n++) {
+		struct config_errors errors = { .list = { .n = 0 } };
+
+		fake_malloc_fail_at(n);
+		r = config_load(&c, path, &env, &errors);
+		if (!fake_malloc_end()) {
+			config_errors_done(&errors);
+			break;
+		}
+		assert_int_equal(r, -ENOMEM);
+		assert_null(c);
+		config_errors_done(&errors);
+	}
+	assert_in_range(n, 100, 100000);
+	assert_int_equal(r, expected);
+	(void)config_free(c);
+}
+
+static void test_no_memory(_unused_ void **state)
+{
+	if (!fake_malloc_works())
+		return;
+	assert_no_memory(TEST_DATA "/config/good/everything.json", 0);
+	assert_no_memory(TEST_DATA "/config/good/warnings.json", 0);
+	assert_no_memory(TEST_DATA "/config/bad/keys.json", CONFIG_E_INVALID);
+	assert_no_memory(TEST_DATA "/config/bad/values.json", CONFIG_E_INVALID);
+	assert_no_memory(TEST_DATA "/config/bad/secrets.json", CONFIG_E_INVALID);
+	assert_no_memory(TEST_DATA "/config/bad/include.json", CONFIG_E_INVALID);
+}
+
 static void test_freeing_nothing(_unused_ void **state)
 {
 	struct config_errors errors = { .list = { .n = 0 } };
@@ -717,12 +804,15 @@ int main(void)
 		cmocka_unit_test(test_shipped),
 		cmocka_unit_test(test_state_directory),
 		cmocka_unit_test(test_files_that_are_none),
+		cmocka_unit_test(test_too_many_includes),
+		cmocka_unit_test(test_no_credentials),
 		cmocka_unit_test(test_include_beside_a_strange_name),
 		cmocka_unit_test(test_limits),
 		cmocka_unit_test(test_hostile_keys),
 		cmocka_unit_test(test_sinks_equal),
 		cmocka_unit_test(test_rotated_secrets_differ),
 		cmocka_unit_test(test_databases_equal),
+		cmocka_unit_test(test_no_memory),
 		cmocka_unit_test(test_freeing_nothing),
 	};
 

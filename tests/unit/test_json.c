@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/limits.h"
+#include "fake_malloc.h"
 #include "model/json.h"
 #include "model/json_diagnose.h"
 
@@ -332,6 +333,34 @@ static void test_reader_is_ended_by_its_callbacks(_unused_ void **state)
 	}
 }
 
+static void test_no_memory(_unused_ void **state)
+{
+	static const char text[] = "{\"a\": [1, \"x\\u0041\", {\"b\": null}], \"c\": true}";
+	struct json_error error;
+	struct json_value *v = NULL;
+	size_t n;
+	int r;
+
+	if (!fake_malloc_works())
+		return;
+	for (n = 0; fake_malloc_fail_at(n), r = json_parse(&v, text, sizeof(text) - 1, 0, &error),
+	    fake_malloc_end();
+	     n++) {
+		assert_int_equal(r, -ENOMEM);
+		assert_null(v);
+	}
+	assert_in_range(n, 10, 100);
+	assert_int_equal(r, 0);
+	(void)json_free(v);
+	for (n = 0; fake_malloc_fail_at(n),
+	    r = json_read(&(struct json_reader){ .on_open = NULL }, NULL, text, sizeof(text) - 1),
+	    fake_malloc_end();
+	     n++)
+		assert_int_equal(r, -ENOMEM);
+	assert_in_range(n, 1, 10);
+	assert_int_equal(r, 0);
+}
+
 /* --- writing ------------------------------------------------------------------------------------- */
 
 static void test_writing(_unused_ void **state)
@@ -388,6 +417,7 @@ int main(void)
 		cmocka_unit_test(test_number_of_values),
 		cmocka_unit_test(test_reader),
 		cmocka_unit_test(test_reader_is_ended_by_its_callbacks),
+		cmocka_unit_test(test_no_memory),
 		cmocka_unit_test(test_writing),
 		cmocka_unit_test(test_type_names),
 	};
