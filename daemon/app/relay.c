@@ -534,6 +534,8 @@ void relay_stop(struct relay *r)
 	for (size_t i = 0; i < r->n_databases; i++)
 		r->databases[i] = database_free(r->databases[i]);
 	r->n_databases = 0;
+	for (size_t i = 0; i < r->n_sinks; i++)
+		sink_hurry(r->sinks[i]->sink);
 	loop_timer_arm(r->stop_timer, STOP_PATIENCE);
 	relay_check_quiet(r);
 }

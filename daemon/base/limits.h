@@ -28,6 +28,8 @@
 #define LIMIT_SUBSCRIBER_BYTES 8388608u /* not yet read by one subscriber: 8 MiB */
 #define LIMIT_SUBSCRIBER_HELLO 1024u    /* bytes of its first line */
 #define LIMIT_SINK_WINDOW      4096u    /* deliveries in memory per sink */
+#define LIMIT_BATCH_CHANGES    1000u    /* that go in one request of a webhook */
+#define LIMIT_BATCH_BYTES      1048576u /* of its body: 1 MiB; a change that is larger goes alone */
 #define LIMIT_HANDSHAKES       16u      /* connection attempts at once */
 #define LIMIT_JSON_DEPTH       64u
 #define LIMIT_JSON_VALUES      1000000u /* of one tree */

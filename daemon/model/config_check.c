@@ -5,6 +5,7 @@
 #include <strings.h>
 
 #include "base/error.h"
+#include "base/limits.h"
 #include "base/strbuf.h"
 #include "model/config_load.h"
 #include "model/config_units.h"
@@ -18,8 +19,6 @@ static const struct {
 	uint64_t low, high;
 } not_in_this_build[] = {
 	{ SINK_BIT(SINK_JOURNALD), "type", SINK_JOURNALD, SINK_JOURNALD },
-	{ SINK_BIT(SINK_WEBHOOK), "batch.max", 2, UINT64_MAX },
-	{ SINK_BIT(SINK_WEBHOOK), "debounce", 1, UINT64_MAX },
 	{ SINK_BIT(SINK_SYSLOG), "transport", SYSLOG_TLS, SYSLOG_TLS },
 };
 
@@ -141,13 +140,35 @@ static int refuse_tls(const struct config_context *c, const char *why)
 	return error_fold(r);
 }
 
-static int check_webhook(const struct config_context *c, const struct webhook_conf *w)
+/* A batch is a list of CloudEvents; debounce without a size takes what there is. */
+static int check_batch(const struct config_context *c, struct webhook_conf *w)
+{
+	const struct json_value *max = config_find(c->object, "batch.max");
+
+	if (w->format != WEBHOOK_CLOUDEVENTS && w->batch_max > 1)
+		return error_fold(config_error(c, config_value_place(max), "batch.max",
+					       "a batch is a list of CloudEvents: more than 1 is "
+					       "for format \"cloudevents\""));
+	if (w->debounce == 0)
+		return 0;
+	if (max && strcmp(max->text, "1") == 0 && w->format == WEBHOOK_CLOUDEVENTS)
+		return error_fold(config_error(c, config_value_place(max), "batch.max",
+					       "debounce sends together what came meanwhile: it "
+					       "needs more than 1"));
+	if (w->batch_max == 1)
+		w->batch_max = LIMIT_BATCH_CHANGES;
+	return 0;
+}
+
+static int check_webhook(const struct config_context *c, struct webhook_conf *w)
 {
 	const struct json_value *headers = config_find(c->object, "headers");
 	const struct json_value *bearer = config_find(c->object, "bearer_token_file");
 	const struct json_value *basic = config_find(c->object, "basic_auth_file");
 	int r = check_client_pair(c);
 
+	if (r == 0)
+		r = check_batch(c, w);
 	if (r == 0 && w->url && strncasecmp(w->url, "https:", 6) != 0)
 		r = refuse_tls(c, "is for https, and the url is http");
 	if (r == 0 && bearer && basic)

@@ -232,13 +232,15 @@ static const struct option sink_rows[] = {
 	     .min = 100 * MS, .max = 5 * MINUTES, .fallback = "15s",
 	     .doc = "How long one request may take, from the connection to the answer's end."),
 	SINK(WEBHOOK, "batch.max", NUMBER, webhook.batch_max, .flags = OPTION_TRANSPORT, .min = 1,
-	     .max = 1000, .fallback = "1",
-	     .doc = "How many changes that arrived during a request may go together with the "
-		    "next."),
+	     .max = LIMIT_BATCH_CHANGES, .fallback = "1",
+	     .doc = "How many changes of one database that arrived during a request may go "
+		    "together with the next, as a batch of CloudEvents; with debounce, which may "
+		    "send 1000 by default, at its end."),
 	SINK(WEBHOOK, "debounce", DURATION, webhook.debounce, .flags = OPTION_TRANSPORT,
 	     .max = HOURS, .fallback = "0",
-	     .doc = "After a change has gone at once, let one request stand for all that follow in "
-		    "this time."),
+	     .doc = "After a change has gone at once, let one request stand for all of its database "
+		    "that follow in this time: a batch of CloudEvents, or in the other formats the "
+		    "last one."),
 
 	SINK(UNIX, "path", STRING, unix_.path, .flags = OPTION_REQUIRED | OPTION_TRANSPORT,
 	     .check = text_check_socket, .doc = "The socket's absolute path, at most 107 bytes."),

@@ -5,6 +5,7 @@
 
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "base/limits.h"
 #include "sink/sink.h"
 
 static int compare_lanes(const void *a, const void *b)
@@ -88,14 +89,96 @@ struct delivery *lane_first(struct lane *l)
 	return list_entry(l->queue.next, struct delivery, link);
 }
 
+unsigned int lane_batch_max(const struct lane *l)
+{
+	const struct sink_conf *conf = l->sink->conf;
+
+	return conf->type == SINK_WEBHOOK ? MAX(conf->webhook.batch_max, 1U) : 1;
+}
+
+usec_t lane_interval(const struct lane *l)
+{
+	const struct sink_conf *conf = l->sink->conf;
+
+	return conf->type == SINK_WEBHOOK ? conf->webhook.debounce : 0;
+}
+
+void lane_wake(struct lane *l)
+{
+	loop_timer_disarm(l->timer);
+	lane_set_state(l, LANE_READY);
+	loop_defer(l->sink->env->loop, &l->sink->dispatch);
+}
+
+static void on_lane_due(void *userdata)
+{
+	lane_wake(userdata);
+}
+
+static int lane_need_timer(struct lane *l)
+{
+	if (l->timer)
+		return 0;
+	return error_fold(loop_timer_new(&l->timer, l->sink->env->loop, on_lane_due, l));
+}
+
+int lane_delay(struct lane *l, usec_t wait)
+{
+	int r = lane_need_timer(l);
+
+	if (r < 0)
+		return error_fold(r);
+	loop_timer_arm(l->timer, wait);
+	lane_set_state(l, LANE_DELAYED);
+	return 0;
+}
+
+int lane_begin_interval(struct lane *l)
+{
+	usec_t interval = lane_interval(l);
+	int r;
+
+	l->not_before = 0;
+	if (interval == 0)
+		return 0;
+	r = lane_need_timer(l);
+	if (r < 0)
+		return error_fold(r);
+	l->not_before = usec_add(loop_now(l->sink->env->loop), interval);
+	return 0;
+}
+
+static bool lane_is_hurried(const struct lane *l)
+{
+	return l->sink->hurried || l->sink->n_owed >= LIMIT_SINK_WINDOW / 2 ||
+	       l->n_queue >= lane_batch_max(l) || l->bytes >= LIMIT_BATCH_BYTES;
+}
+
+void lane_rest(struct lane *l)
+{
+	usec_t now;
+
+	if (l->state != LANE_READY || l->not_before == 0 || lane_is_hurried(l))
+		return;
+	now = loop_now(l->sink->env->loop);
+	if (now >= l->not_before)
+		return;
+	loop_timer_arm(l->timer, l->not_before - now);
+	lane_set_state(l, LANE_RESTING);
+}
+
 static void lane_added(struct lane *l, const struct change *c)
 {
 	l->n_queue++;
 	l->bytes += c->payload.len;
 	l->sink->n_owed++;
 	l->sink->bytes_owed += c->payload.len;
-	if (l->state == LANE_IDLE)
+	if (l->state == LANE_IDLE) {
 		lane_set_state(l, LANE_READY);
+		lane_rest(l);
+	} else if (l->state == LANE_RESTING && lane_is_hurried(l)) {
+		lane_wake(l);
+	}
 }
 
 int lane_append(struct lane *l, struct change *c)
@@ -169,7 +252,7 @@ void lane_unlink(struct lane *l, struct delivery *d)
 	l->n_batch = 0;
 	if (l->n_queue > 0)
 		return;
-	if (l->state == LANE_DELAYED)
+	if (l->state == LANE_DELAYED || l->state == LANE_RESTING)
 		loop_timer_disarm(l->timer);
 	if (l->state != LANE_BUSY)
 		lane_set_state(l, LANE_IDLE);

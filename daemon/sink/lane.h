@@ -3,6 +3,11 @@
 /*
  * A lane: the deliveries of one database to one sink, strictly in order, one submission under way.
  * A lane's state is its membership in one of its sink's lists; lane_set_state() is the only mutator.
+ *
+ * Debounce: a submission that takes all that waits begins an interval. What comes before its end
+ * rests, and goes together when it ends. Only a submission that succeeds leaves its interval behind. A
+ * lane does not rest if it holds as much as one submission may take; and none of a sink does that owes
+ * half of LIMIT_SINK_WINDOW, for a full one would hold up the sources, and so the other sinks.
  */
 
 #include <stdbool.h>
@@ -18,6 +23,7 @@ enum lane_state {
 	LANE_READY,   /* waits for its turn, in the order in which lanes became ready */
 	LANE_BUSY,    /* one submission is under way */
 	LANE_DELAYED, /* its first delivery was rejected and waits for its next try */
+	LANE_RESTING, /* what came after a submission waits for the end of its interval (debounce) */
 	_LANE_STATE_N,
 };
 
@@ -30,11 +36,12 @@ struct lane {
 	char *database;
 	struct list queue; /* struct delivery */
 	size_t n_queue;
-	uint64_t bytes;           /* of the queue's payloads */
-	unsigned int n_busy;      /* members of the submission under way, from the queue's front */
-	unsigned int n_batch;     /* a batch that will be tried again keeps its members; 0: none */
-	unsigned int n_single;    /* from the front: a refused batch's members, sent one by one */
-	struct loop_timer *timer; /* LANE_DELAYED; made when first needed */
+	uint64_t bytes;        /* of the queue's payloads */
+	unsigned int n_busy;   /* members of the submission under way, from the queue's front */
+	unsigned int n_batch;  /* a batch that will be tried again keeps its members; 0: none */
+	unsigned int n_single; /* from the front: a refused batch's members, sent one by one */
+	usec_t not_before;     /* the interval's end (CLOCK_MONOTONIC); not 0: there is a timer */
+	struct loop_timer *timer; /* LANE_DELAYED, LANE_RESTING; made when first needed */
 	struct list done_link;    /* sink->done_later */
 	char *done_detail;        /* NULL: OK, else RETRY, or */
 	bool done_reject;         /* REJECT */
@@ -45,6 +52,19 @@ int lane_get(struct lane **ret, struct sink *s, const char *database) _must_chec
 struct lane *lane_free(struct lane *l); /* with what is owed; takes NULL, returns NULL */
 
 void lane_set_state(struct lane *l, enum lane_state state);
+
+/* How many deliveries one submission may take, and how long the interval is that it begins. */
+unsigned int lane_batch_max(const struct lane *l);
+usec_t lane_interval(const struct lane *l);
+
+/* Waits so long before its next try. -ENOMEM. */
+int lane_delay(struct lane *l, usec_t wait) _must_check_;
+/* A submission of all that waits begins now, and with it the lane's interval, if it has one. -ENOMEM. */
+int lane_begin_interval(struct lane *l) _must_check_;
+/* A ready lane rests if its interval has not ended and nothing hurries it. */
+void lane_rest(struct lane *l);
+/* A delayed or resting lane is ready, whatever it waits for. */
+void lane_wake(struct lane *l);
 
 /* The first delivery; the lane must not be empty. */
 struct delivery *lane_first(struct lane *l);

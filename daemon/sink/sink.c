@@ -6,6 +6,7 @@
 
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "base/limits.h"
 #include "base/text.h"
 
 #define MAX_REJECTIONS 3u
@@ -129,24 +130,37 @@ void sink_enable(struct sink *s)
 
 /* --- submitting -------------------------------------------------------------------------------- */
 
-static unsigned int lane_members(const struct lane *l)
+static int lane_members(struct lane *l, unsigned int *ret)
 {
-	const struct sink_conf *conf = l->sink->conf;
-	unsigned int max = conf->type == SINK_WEBHOOK ? conf->webhook.batch_max : 1;
+	const struct sink_ops *ops = l->sink->ops;
+	unsigned int n = (unsigned int)MIN((size_t)lane_batch_max(l), l->n_queue);
+	int r = 0;
 
 	if (l->n_single > 0)
-		return 1;
-	if (l->n_batch > 0)
-		return l->n_batch;
-	return (unsigned int)MIN((size_t)max, l->n_queue);
+		n = 1;
+	else if (l->n_batch > 0)
+		n = l->n_batch;
+	else if (n > 1 && ops->fit)
+		r = ops->fit(l->sink, lane_first(l), n, &n);
+	*ret = n;
+	return error_fold(r);
 }
 
-static void sink_submit(struct sink *s, struct lane *l)
+static int sink_submit(struct sink *s, struct lane *l)
 {
-	unsigned int n = lane_members(l), i = 0;
+	unsigned int n, i = 0;
 	struct delivery *d;
 	int r;
 
+	r = lane_members(l, &n);
+	if (r < 0)
+		return error_fold(r);
+	/* What it leaves behind follows at once. */
+	l->not_before = 0;
+	if (n == l->n_queue && l->n_single == 0)
+		r = lane_begin_interval(l);
+	if (r < 0)
+		return error_fold(r);
 	list_for_each_entry(d, &l->queue, link) {
 		if (i++ == n)
 			break;
@@ -156,23 +170,38 @@ static void sink_submit(struct sink *s, struct lane *l)
 	lane_set_state(l, LANE_BUSY);
 	if (s->state == SINK_PROBING)
 		s->probe = l;
-	r = s->ops->submit(s, lane_first(l), n);
-	if (r < 0)
-		loop_fail(s->env->loop, error_fold(r));
+	return error_fold(s->ops->submit(s, lane_first(l), n));
 }
 
 static void sink_dispatch(void *userdata)
 {
 	struct sink *s = userdata;
 	struct lane *l;
+	int r = 0;
 
-	while (s->n_in_flight < s->conf->in_flight &&
+	while (r == 0 && s->n_in_flight < s->conf->in_flight &&
 	       (s->state == SINK_OPEN || (s->state == SINK_PROBING && !s->probe))) {
 		l = list_first(&s->lanes[LANE_READY], struct lane, link);
 		if (!l)
 			return;
-		sink_submit(s, l);
+		r = sink_submit(s, l);
 	}
+	if (r < 0)
+		loop_fail(s->env->loop, error_fold(r));
+}
+
+static void sink_wake_resting(struct sink *s)
+{
+	struct lane *l;
+
+	while ((l = list_first(&s->lanes[LANE_RESTING], struct lane, link)))
+		lane_wake(l);
+}
+
+void sink_hurry(struct sink *s)
+{
+	s->hurried = true;
+	sink_wake_resting(s);
 }
 
 int sink_owe(struct sink *s, struct change *c)
@@ -186,6 +215,8 @@ int sink_owe(struct sink *s, struct change *c)
 	r = lane_append(l, c);
 	if (r < 0)
 		return error_fold(r);
+	if (s->n_owed >= LIMIT_SINK_WINDOW / 2)
+		sink_wake_resting(s);
 	loop_defer(s->env->loop, &s->dispatch);
 	return 0;
 }
@@ -228,30 +259,6 @@ static void sink_expire(struct sink *s, const struct verdict_info *info)
 	}
 }
 
-static void on_lane_due(void *userdata)
-{
-	struct lane *l = userdata;
-
-	lane_set_state(l, LANE_READY);
-	loop_defer(l->sink->env->loop, &l->sink->dispatch);
-}
-
-/* A refused delivery waits for its next try; only its lane waits with it. */
-static int lane_delay(struct lane *l, unsigned int n_rejections)
-{
-	int r;
-
-	if (!l->timer) {
-		r = loop_timer_new(&l->timer, l->sink->env->loop, on_lane_due, l);
-		if (r < 0)
-			return error_fold(r);
-	}
-	loop_timer_arm(l->timer, MIN(l->sink->conf->backoff.initial << (n_rejections - 1),
-				     l->sink->conf->backoff.max));
-	lane_set_state(l, LANE_DELAYED);
-	return 0;
-}
-
 static void lane_end_submission(struct lane *l)
 {
 	l->n_busy = 0;
@@ -280,7 +287,9 @@ static void sink_reject(struct sink *s, struct delivery *d, unsigned int n,
 		sink_settle(s, d, VERDICT_REJECT, info);
 		return;
 	}
-	r = lane_delay(l, d->rejections);
+	/* Only its lane waits with it. */
+	r = lane_delay(l,
+		       MIN(s->conf->backoff.initial << (d->rejections - 1), s->conf->backoff.max));
 	if (r < 0)
 		loop_fail(s->env->loop, error_fold(r));
 }
@@ -321,10 +330,13 @@ void sink_done(struct sink *s, struct delivery *d, enum verdict v, const struct 
 	lane_end_submission(l);
 	if (was_probe)
 		s->probe = NULL;
+	if (v != VERDICT_OK)
+		l->not_before = 0;
 	switch (v) {
 	case VERDICT_OK:
 		while (n-- > 0)
 			sink_settle(s, lane_first(l), VERDICT_OK, info);
+		lane_rest(l);
 		break;
 	case VERDICT_REJECT:
 		sink_reject(s, d, n, info);
@@ -484,10 +496,14 @@ static int sink_reopen(struct sink *s, bool resume)
 	struct lane *l;
 	int k;
 
-	/* Batches were cut for the old transport. */
-	for (int i = 0; i < _LANE_STATE_N; i++)
-		list_for_each_entry(l, &s->lanes[i], link)
+	/* Batches were cut, and intervals begun, for the old transport. */
+	for (int i = 0; i < _LANE_STATE_N; i++) {
+		list_for_each_entry(l, &s->lanes[i], link) {
 			l->n_batch = 0;
+			l->not_before = 0;
+		}
+	}
+	sink_wake_resting(s);
 	backoff_reset(&s->backoff);
 	if (was == SINK_PAUSED && !resume) {
 		k = sink_open(s);

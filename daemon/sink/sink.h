@@ -77,6 +77,9 @@ struct sink_ops {
 	 * unless conf's batch allows more). Answers later with one sink_done() for all of them.
 	 * Negative: our failure; nothing is under way then. */
 	int (*submit)(struct sink *s, struct delivery *d, unsigned int n);
+	/* How many of the @n deliveries from @d on, more than one, one submission can take: *ret is 1 to
+	 * @n. NULL: all of them. A batch that is tried again keeps its members without being asked. */
+	int (*fit)(struct sink *s, const struct delivery *d, unsigned int n, unsigned int *ret);
 	/* Ends everything; no sink_done() after this. Takes a half-opened sink. */
 	void (*close)(struct sink *s);
 };
@@ -119,6 +122,7 @@ struct sink {
 	struct lane *probe;       /* SINK_PROBING: whose submission it is, NULL: not yet begun */
 	bool opened;              /* ops->open() was good */
 	uint64_t bytes_owed;      /* their payloads */
+	bool hurried;             /* no lane rests */
 	uint64_t n_owed;          /* deliveries in all lanes */
 
 	/* For the status: why the sink is unwell, gone, or why an open one last refused a delivery. */
@@ -147,6 +151,9 @@ int sink_owe(struct sink *s, struct change *c) _must_check_;
 void sink_pause(struct sink *s);
 void sink_resume(struct sink *s);
 void sink_enable(struct sink *s);
+
+/* The relay stops: from now on no lane rests, and what rests now goes. */
+void sink_hurry(struct sink *s);
 
 /* The lane whose payloads take most memory, of those that could give some of it back; or NULL. What is
  * under way stays, and so does a resync that waits alone: it stands for others. Linear in the

@@ -8,6 +8,7 @@
 #include "base/base64.h"
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "base/limits.h"
 #include "loop/http_client.h"
 #include "model/cloudevent.h"
 #include "sink/signature.h"
@@ -29,7 +30,7 @@ struct post {
 	struct webhook *webhook;
 	struct http_request *request;
 	struct delivery *delivery; /* the first */
-	struct change *change;     /* one reference: the body is its encoding */
+	struct change *change;     /* one reference: the id is its own, the body its encoding */
 	struct strbuf batch;       /* or this */
 	struct strbuf signature;
 };
@@ -193,6 +194,7 @@ static int post_sign(struct post *p, const char *id, const struct bytes *body)
 		http_request_add_header(p->request, "webhook-signature", p->signature.data));
 }
 
+/* @n: how many changes the body holds. */
 static int post_begin(struct post *p, unsigned int n)
 {
 	struct bytes body = { .data = NULL };
@@ -216,17 +218,70 @@ static int post_begin(struct post *p, unsigned int n)
 	return error_fold(r);
 }
 
+static const struct delivery *delivery_next(const struct delivery *d)
+{
+	return list_entry(d->link.next, const struct delivery, link);
+}
+
+/* How many make a body of LIMIT_BATCH_BYTES. */
+static int fit_batch(const struct delivery *d, unsigned int n, unsigned int *ret)
+{
+	size_t size = 1; /* two brackets, and no comma before the first */
+	const struct bytes *one;
+	unsigned int i;
+	int r;
+
+	for (i = 0; i < n; i++, d = delivery_next(d)) {
+		r = change_encoding(&one, d->change, ENCODING_CLOUDEVENT);
+		if (r < 0)
+			return error_fold(r);
+		size += one->len + 1;
+		if (size > LIMIT_BATCH_BYTES)
+			break;
+	}
+	*ret = MAX(i, 1U);
+	return 0;
+}
+
+/* The last one stands for all, so a resync has to be that. */
+static unsigned int fit_last(const struct delivery *d, unsigned int n)
+{
+	unsigned int i = 1;
+
+	while (i < n && d->change->kind != CHANGE_RESYNC) {
+		d = delivery_next(d);
+		i++;
+	}
+	return i;
+}
+
+static int webhook_fit(struct sink *s, const struct delivery *d, unsigned int n, unsigned int *ret)
+{
+	const struct webhook *w = s->impl;
+
+	if (w->format == WEBHOOK_CLOUDEVENTS)
+		return error_fold(fit_batch(d, n, ret));
+	*ret = fit_last(d, n);
+	return 0;
+}
+
 static int webhook_submit(struct sink *s, struct delivery *d, unsigned int n)
 {
+	struct webhook *w = s->impl;
+	const struct delivery *last = d;
 	struct post *p;
 	int r;
 
 	assert(n > 0);
-	r = post_get(&p, s->impl);
+	r = post_get(&p, w);
 	if (r < 0)
 		return error_fold(r);
 	p->delivery = d;
-	p->change = change_ref(d->change);
+	if (w->format != WEBHOOK_CLOUDEVENTS) {
+		for (; n > 1; n--)
+			last = delivery_next(last);
+	}
+	p->change = change_ref(last->change);
 	r = post_begin(p, n);
 	if (r < 0)
 		post_put(p);
@@ -402,5 +457,6 @@ const struct sink_ops sink_webhook_ops = {
 	.type = "webhook",
 	.open = webhook_open,
 	.submit = webhook_submit,
+	.fit = webhook_fit,
 	.close = webhook_close,
 };

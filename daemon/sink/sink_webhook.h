@@ -1,15 +1,18 @@
 #pragma once
 
 /*
- * Webhooks: one POST a change (or a batch of one lane's changes), signed as Standard Webhooks says.
+ * Webhooks: one POST a change, or one for several of one lane's, signed as Standard Webhooks says.
  *
  *	webhook-id		the change's id, the same with every try; of a batch that of its first
- *				change, "-" and their number
+ *				change, "-" and their number; of the last one that stands for others its
+ *				own
  *	webhook-timestamp	seconds, of this try
  *	webhook-signature	with secrets only
  *
- * Bodies: CloudEvents, structured (default) or binary, or the payload alone (raw). A batch is a JSON
- * array of the structured form, whatever the format.
+ * Bodies: CloudEvents, structured (default) or binary, or the payload alone (raw). Several changes are
+ * a batch in the structured format: a JSON array of at most LIMIT_BATCH_BYTES, or one change that is
+ * larger, alone. In the other formats the last of them stands for all (debounce); a resync is always
+ * the last one, so that no change of a later time hides it.
  */
 
 #include "sink/sink.h"

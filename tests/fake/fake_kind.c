@@ -123,6 +123,17 @@ static int fake_submit(struct sink *s, struct delivery *d, unsigned int n)
 	return 0;
 }
 
+static int fake_fit(struct sink *s, const struct delivery *d, unsigned int n, unsigned int *ret)
+{
+	assert_true(s->opened);
+	assert_ptr_equal(d->lane->queue.next, &d->link);
+	assert_true(n > 1 && n <= d->lane->n_queue);
+	fake.n_fits++;
+	if (fake.fit_result == 0)
+		*ret = fake.fit > 0 ? MIN(fake.fit, n) : n;
+	return fake.fit_result;
+}
+
 static void fake_close(struct sink *s)
 {
 	struct impl *impl = s->impl;
@@ -142,6 +153,7 @@ const struct sink_ops *sink_ops_of(_unused_ enum sink_type type)
 		.type = "fake",
 		.open = fake_open,
 		.submit = fake_submit,
+		.fit = fake_fit,
 		.close = fake_close,
 	};
 
@@ -152,7 +164,8 @@ const struct sink_ops *sink_ops_of(_unused_ enum sink_type type)
 bool sink_conf_equal_transport(const struct sink_conf *a, const struct sink_conf *b)
 {
 	return strcmp(a->webhook.url, b->webhook.url) == 0 &&
-	       a->webhook.batch_max == b->webhook.batch_max;
+	       a->webhook.batch_max == b->webhook.batch_max &&
+	       a->webhook.debounce == b->webhook.debounce;
 }
 
 /* --- what the relay would hear -------------------------------------------------------------------- */

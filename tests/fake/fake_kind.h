@@ -18,6 +18,9 @@
 struct fake_kind {
 	int open_result;   /* 0; positive: it cannot work as configured; negative: our failure */
 	int submit_result; /* 0, or negative */
+	unsigned int fit;  /* how many one submission can take; 0: all */
+	int fit_result;    /* 0, or negative */
+	unsigned int n_fits;
 	unsigned int n_under_way;
 	unsigned int n_changes; /* not yet freed */
 	unsigned int n_quiet;

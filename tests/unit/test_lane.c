@@ -18,7 +18,7 @@ static const struct sink_conf conf = {
 	.in_flight = 4,
 	.backoff = { .initial = USEC_PER_SEC, .max = USEC_PER_SEC },
 	.give_up_after = USEC_INFINITY,
-	.webhook = { .url = url, .batch_max = 3 },
+	.webhook = { .url = url, .batch_max = 3, .debounce = 3600 * USEC_PER_SEC },
 };
 
 /* The sink's loop never turns here: nothing is submitted but by the tests. */
@@ -266,9 +266,75 @@ static void test_no_memory(_unused_ void **state)
 		assert_true(fake_malloc_end());
 		assert_queue("");
 		assert_int_equal(lane->state, LANE_IDLE);
+		fake_malloc_fail_at(0);
+		assert_int_equal(lane_begin_interval(lane), -ENOMEM);
+		assert_true(fake_malloc_end());
+		fake_malloc_fail_at(0);
+		assert_int_equal(lane_delay(lane, 1), -ENOMEM);
+		assert_true(fake_malloc_end());
+		assert_null(lane->timer);
+		assert_true(lane->not_before == 0);
 	}
 	assert_int_equal(c->n_ref, 1);
 	(void)change_unref(c);
+}
+
+/* What comes in the interval of a submission rests, up to a full batch. */
+static void test_rest(_unused_ void **state)
+{
+	assert_int_equal(lane_batch_max(lane), 3);
+	assert_true(lane_interval(lane) == 3600 * USEC_PER_SEC);
+	add(1, lane_append);
+	assert_int_equal(lane_begin_interval(lane), 0);
+	assert_true(lane->not_before == loop_now(loop) + 3600 * USEC_PER_SEC);
+	/* Only a ready lane does. */
+	submit(1);
+	lane_rest(lane);
+	assert_int_equal(lane->state, LANE_BUSY);
+	lane->n_busy = 0;
+	lane_set_state(lane, LANE_READY);
+	lane_rest(lane);
+	assert_int_equal(lane->state, LANE_RESTING);
+	assert_true(loop_timer_armed(lane->timer));
+	/* It runs empty, and what comes then rests, too. */
+	take_oldest();
+	assert_int_equal(lane->state, LANE_IDLE);
+	assert_false(loop_timer_armed(lane->timer));
+	add(2, lane_prepend);
+	assert_int_equal(lane->state, LANE_RESTING);
+	add(3, lane_append);
+	assert_int_equal(lane->state, LANE_RESTING);
+	add(4, lane_append);
+	assert_int_equal(lane->state, LANE_READY);
+	assert_false(loop_timer_armed(lane->timer));
+	lane_rest(lane);
+	assert_int_equal(lane->state, LANE_READY);
+	take_oldest();
+	lane_rest(lane);
+	assert_int_equal(lane->state, LANE_RESTING);
+	lane_wake(lane);
+	assert_int_equal(lane->state, LANE_READY);
+	/* Without an interval, and after its end, nothing rests. */
+	lane->not_before = loop_now(loop);
+	lane_rest(lane);
+	assert_int_equal(lane->state, LANE_READY);
+	lane->not_before = 0;
+	lane_rest(lane);
+	assert_int_equal(lane->state, LANE_READY);
+}
+
+static void test_delay(_unused_ void **state)
+{
+	add(1, lane_append);
+	assert_int_equal(lane_delay(lane, 3600 * USEC_PER_SEC), 0);
+	assert_int_equal(lane->state, LANE_DELAYED);
+	/* A full batch waits with the one that was refused. */
+	for (uint64_t i = 2; i <= 4; i++)
+		add(i, lane_append);
+	assert_int_equal(lane->state, LANE_DELAYED);
+	lane_wake(lane);
+	assert_int_equal(lane->state, LANE_READY);
+	assert_false(loop_timer_armed(lane->timer));
 }
 
 #define TEST(_t) cmocka_unit_test_setup_teardown(_t, set_up, tear_down)
@@ -278,6 +344,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_get),    TEST(test_states),     TEST(test_waiting),  TEST(test_batch),
 		TEST(test_single), TEST(test_freed_lane), TEST(test_delivery), TEST(test_no_memory),
+		TEST(test_rest),   TEST(test_delay),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

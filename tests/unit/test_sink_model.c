@@ -29,6 +29,7 @@ struct model {
 	size_t n;
 	unsigned int n_busy;
 	bool answered; /* for the next turn */
+	usec_t until;  /* the end of the interval that the newest submission began, 0: none */
 };
 
 static struct model models[N_LANES];
@@ -84,6 +85,12 @@ static void on_submit(struct delivery *d, unsigned int n)
 	/* Never two at once. */
 	assert_true(m->n_busy == 0 || m->answered);
 	m->answered = false;
+	/* Timers count in milliseconds, and may end in the middle of one. */
+	assert_true(m->until <= loop_now(loop) + USEC_PER_MSEC ||
+		    m->n >= sink->conf->webhook.batch_max);
+	m->until = 0;
+	if (n == m->n && d->lane->n_single == 0)
+		m->until = usec_add(loop_now(loop), sink->conf->webhook.debounce);
 	assert_true(n <= MAX(sink->conf->webhook.batch_max, 1U));
 	for (unsigned int i = 0; i < n; i++, at = at->next)
 		assert_true(list_entry(at, const struct delivery, link)->change->sequence ==
@@ -130,6 +137,8 @@ static void do_answer(void)
 	if (!m)
 		return;
 	n = m->n_busy;
+	if (dice >= 8 && dice < 12)
+		m->until = 0;
 	if (dice < 12) {
 		m->answered = true;
 		fake_kind_answer_later(sink, m->name, dice < 8 ? NULL : "later");
@@ -141,6 +150,7 @@ static void do_answer(void)
 		return;
 	}
 	m->n_busy = 0;
+	m->until = 0;
 	fake_kind_answer(sink, m->name,
 			 dice < 82   ? VERDICT_RETRY
 			 : dice < 97 ? VERDICT_REJECT
@@ -160,6 +170,11 @@ static void sync_busy(void)
 	}
 }
 
+static usec_t random_interval(void)
+{
+	return roll(2) * (1 + roll(3)) * USEC_PER_MSEC;
+}
+
 static void do_reconfigure(void)
 {
 	struct sink_conf *old = &confs[present], *new = &confs[!present];
@@ -168,6 +183,8 @@ static void do_reconfigure(void)
 	new->in_flight = 1 + roll(5);
 	if (roll(3) == 0)
 		new->webhook.batch_max = 1 + roll(4);
+	if (roll(3) == 0)
+		new->webhook.debounce = random_interval();
 	if (roll(4) == 0)
 		new->webhook.url = roll(2) ? fixture_url : fixture_other_url;
 	if (roll(4) == 0)
@@ -177,6 +194,8 @@ static void do_reconfigure(void)
 	if (roll(6) == 0)
 		new->give_up_after = roll(2) ? 0 : USEC_INFINITY;
 	present = !present;
+	for (size_t i = 0; i < N_LANES && !sink_conf_equal_transport(old, new); i++)
+		models[i].until = 0;
 	assert_int_equal(sink_reconfigure(sink, new), 0);
 	memset(old, 0xff, sizeof(*old));
 	sync_busy();
@@ -215,6 +234,7 @@ static void step(void)
 	unsigned int dice = roll(100);
 
 	fake.open_result = roll(4) == 0;
+	fake.fit = roll(4);
 	if (dice < 30)
 		do_owe();
 	else if (dice < 70)
@@ -260,6 +280,11 @@ static void check(void)
 		assert_int_equal(l->state == LANE_IDLE, n == 0);
 		assert_int_equal(l->n_busy, m->n_busy);
 		assert_true(l->n_batch <= n && l->n_single <= n);
+		/* Never longer than its interval. */
+		assert_int_equal(l->timer && loop_timer_armed(l->timer),
+				 l->state == LANE_DELAYED || l->state == LANE_RESTING);
+		assert_true(l->state != LANE_RESTING ||
+			    (m->until > 0 && m->until == l->not_before));
 		n_busy += l->state == LANE_BUSY;
 		n_owed += n;
 	}
@@ -317,6 +342,7 @@ static void run(uint32_t seed)
 		(void)snprintf(models[i].name, sizeof(models[i].name), "%c", (char)('a' + i));
 	confs[0].in_flight = 3;
 	confs[0].webhook.batch_max = 1 + roll(3);
+	confs[0].webhook.debounce = random_interval();
 	fake_on_left = on_left;
 	fake_on_submit = on_submit;
 	start();

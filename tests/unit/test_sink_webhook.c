@@ -254,6 +254,144 @@ static void test_batch(_unused_ void **state)
 	stop(&b);
 }
 
+static struct delivery *owe_some(struct bench *b, unsigned int n)
+{
+	struct delivery *first = NULL, *d;
+
+	for (unsigned int i = 1; i <= n; i++) {
+		d = fake_sink_done_owe(&b->sink, make_change(i));
+		if (!first)
+			first = d;
+	}
+	return first;
+}
+
+static struct change *make_resync(unsigned int i)
+{
+	char id[] = ID "0";
+	struct change *c;
+
+	id[sizeof(id) - 2] = (char)('0' + i % 10);
+	assert_int_equal(change_new_resync(&c, "shop", RESYNC_LISTEN_GAP, id, 1762519000123456), 0);
+	c->sequence = 1762519000000000 + i;
+	return c;
+}
+
+static struct change *make_large(unsigned int i, size_t n_payload)
+{
+	char id[] = ID "0";
+	char *payload = malloc(n_payload + 1);
+	struct change *c;
+	int n;
+
+	assert_non_null(payload);
+	/* One more key before the last brace, with a long string. */
+	n = snprintf(payload, n_payload, "%.*s, \"x\": \"", (int)strlen(PAYLOAD) - 1, PAYLOAD);
+	memset(payload + n, 'x', n_payload - 2 - (size_t)n);
+	(void)snprintf(payload + n_payload - 2, 3, "\"}");
+	id[sizeof(id) - 2] = (char)('0' + i % 10);
+	assert_int_equal(change_new_journal(&c, "shop", id, payload, n_payload, 1762519000123456),
+			 0);
+	assert_false(c->incomplete);
+	c->sequence = 1762519000000000 + i;
+	free(payload);
+	return c;
+}
+
+/* A body is at most so large, to the byte; and never empty. */
+static void test_batch_bytes(_unused_ void **state)
+{
+	struct bench b;
+	struct delivery *first, *small, *large;
+	const struct bytes *one;
+	struct change *c;
+	unsigned int n = 0;
+	size_t rest;
+
+	start(&b);
+	open_sink(&b);
+	first = owe_some(&b, 3);
+	assert_int_equal(sink_webhook_ops.fit(&b.sink.sink, first, 3, &n), 0);
+	assert_int_equal(n, 3);
+	/* A fourth that just fits: brackets, three commas. */
+	rest = LIMIT_BATCH_BYTES - 2 - 3;
+	assert_int_equal(change_encoding(&one, first->change, ENCODING_CLOUDEVENT), 0);
+	rest -= 3 * one->len;
+	c = make_large(4, 200000);
+	assert_int_equal(change_encoding(&one, c, ENCODING_CLOUDEVENT), 0);
+	rest -= one->len - 200000;
+	(void)change_unref(c);
+	(void)fake_sink_done_owe(&b.sink, make_large(4, rest));
+	small = fake_sink_done_owe(&b.sink, make_change(5));
+	assert_int_equal(sink_webhook_ops.fit(&b.sink.sink, first, 5, &n), 0);
+	assert_int_equal(n, 4);
+	assert_int_equal(sink_webhook_ops.fit(&b.sink.sink, first, 4, &n), 0);
+	assert_int_equal(n, 4);
+	assert_int_equal(sink_webhook_ops.submit(&b.sink.sink, first, n), 0);
+	http_world_wait(&b.world, &b.sink.n_done, 1);
+	assert_int_equal(strlen(b.world.server.body), LIMIT_BATCH_BYTES);
+
+	/* Larger than a batch may be: alone; and what comes before it goes without it. */
+	large = fake_sink_done_owe(&b.sink, make_large(6, LIMIT_PAYLOAD_JOURNAL));
+	(void)fake_sink_done_owe(&b.sink, make_change(7));
+	assert_int_equal(sink_webhook_ops.fit(&b.sink.sink, small, 3, &n), 0);
+	assert_int_equal(n, 1);
+	assert_int_equal(sink_webhook_ops.fit(&b.sink.sink, large, 2, &n), 0);
+	assert_int_equal(n, 1);
+	stop(&b);
+}
+
+/* Without a list, the last one stands for all; under its own name. */
+static void test_last_stands_for_all(_unused_ void **state)
+{
+	static const enum webhook_format formats[] = { WEBHOOK_RAW, WEBHOOK_CLOUDEVENTS_BINARY };
+	struct bench b;
+	struct delivery *first;
+	unsigned int n;
+
+	for (size_t i = 0; i < ARRAY_SIZE(formats); i++) {
+		start(&b);
+		b.sink.conf.webhook.format = formats[i];
+		open_sink(&b);
+		first = owe_some(&b, 3);
+		assert_int_equal(sink_webhook_ops.fit(&b.sink.sink, first, 3, &n), 0);
+		assert_int_equal(n, 3);
+		assert_int_equal(sink_webhook_ops.submit(&b.sink.sink, first, 3), 0);
+		http_world_wait(&b.world, &b.sink.n_done, 1);
+		expect_header(&b, "content-type", "application/json");
+		expect_header(&b, "webhook-id", ID "3");
+		expect_header(&b, "ce-id", i == 0 ? NULL : ID "3");
+		assert_string_equal(b.world.server.body, PAYLOAD);
+		stop(&b);
+	}
+}
+
+/* What comes after a resync does not stand for it; a list holds both. */
+static void test_resync_is_not_hidden(_unused_ void **state)
+{
+	struct bench b;
+	struct delivery *first, *second;
+	unsigned int n = 0;
+
+	for (unsigned int i = 0; i < 2; i++) {
+		start(&b);
+		b.sink.conf.webhook.format = i == 0 ? WEBHOOK_RAW : WEBHOOK_CLOUDEVENTS;
+		open_sink(&b);
+		first = owe_some(&b, 1);
+		second = fake_sink_done_owe(&b.sink, make_resync(2));
+		(void)fake_sink_done_owe(&b.sink, make_change(3));
+		assert_int_equal(sink_webhook_ops.fit(&b.sink.sink, first, 3, &n), 0);
+		assert_int_equal(n, i == 0 ? 2 : 3);
+		assert_int_equal(sink_webhook_ops.fit(&b.sink.sink, second, 2, &n), 0);
+		assert_int_equal(n, i == 0 ? 1 : 2);
+		assert_int_equal(sink_webhook_ops.submit(&b.sink.sink, first, 2), 0);
+		http_world_wait(&b.world, &b.sink.n_done, 1);
+		expect_header(&b, "webhook-id", i == 0 ? ID "2" : ID "1-2");
+		assert_non_null(strstr(b.world.server.body, "RESYNC"));
+		stop(&b);
+	}
+}
+
 /* What stands in the headers signs what was received. */
 static void test_signed(_unused_ void **state)
 {
@@ -580,6 +718,9 @@ int main(void)
 		cmocka_unit_test(test_binary),
 		cmocka_unit_test(test_raw),
 		cmocka_unit_test(test_batch),
+		cmocka_unit_test(test_batch_bytes),
+		cmocka_unit_test(test_last_stands_for_all),
+		cmocka_unit_test(test_resync_is_not_hidden),
 		cmocka_unit_test(test_signed),
 		cmocka_unit_test(test_credentials_and_headers),
 		cmocka_unit_test(test_verdict_table),
