@@ -55,6 +55,14 @@ BAD = {
     "range": ('{"sinks": {"s": {"type": "webhook", "url": "http://a/", "in_flight": 100000}}}', r":1:\d+: sinks\.s\.in_flight: "),
     "journald": ('{"sinks": {"s": {"type": "journald"}}}', r":1:\d+: sinks\.s.*not in this build"),
     "tls": ('{"sinks": {"s": {"type": "syslog", "transport": "tls", "address": "a"}}}', r":1:\d+: sinks\.s.*not in this build"),
+    "batch of raw": (
+        '{"sinks": {"s": {"type": "webhook", "url": "http://a/", "format": "raw", "batch": {"max": 2}}}}',
+        r":1:\d+: sinks\.s\.batch\.max: .*cloudevents",
+    ),
+    "debounce one": (
+        '{"sinks": {"s": {"type": "webhook", "url": "http://a/", "debounce": "1s", "batch": {"max": 1}}}}',
+        r":1:\d+: sinks\.s\.batch\.max: .*debounce",
+    ),
     "twice": ('{"sinks": {}, "sinks": {}}', r":1:\d+: .*sinks"),
     "two hosts": ('{"databases": {"a": {"dsn": "host=a,b dbname=a"}}}', r":1:\d+: databases\.a\.dsn: "),
     "no file": ('{"databases": {"a": {"dsn": "dbname=a", "password_file": "/no/such/file"}}}', r":1:\d+: databases\.a\.password_file: "),
