@@ -355,6 +355,37 @@ static void assert_everything_webhook(const struct sink_conf *s)
 	assert_int_equal(s->give_up_after, 604800 * USEC_PER_SEC);
 }
 
+/* Debounce takes what there is, unless there is a size. */
+static void test_batches(_unused_ void **state)
+{
+	static const struct {
+		const char *options;
+		unsigned int batch_max;
+		usec_t debounce;
+	} rows[] = {
+		{ "\"batch\": { \"max\": 7 }", 7, 0 },
+		{ "\"debounce\": \"2s\"", LIMIT_BATCH_CHANGES, 2 * USEC_PER_SEC },
+		{ "\"debounce\": \"2s\", \"batch\": { \"max\": 7 }", 7, 2 * USEC_PER_SEC },
+		{ "\"debounce\": \"1h\", \"format\": \"raw\"", LIMIT_BATCH_CHANGES,
+		  3600 * USEC_PER_SEC },
+		{ "\"format\": \"raw\", \"batch\": { \"max\": 1 }", 1, 0 },
+	};
+	char text[256];
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct config *c;
+
+		(void)snprintf(text, sizeof(text),
+			       "{ \"sinks\": { \"a\": { \"type\": \"webhook\", \"url\": "
+			       "\"http://a\", %s } } }",
+			       rows[i].options);
+		c = load_good(text);
+		assert_int_equal(c->sinks[0]->webhook.batch_max, rows[i].batch_max);
+		assert_int_equal(c->sinks[0]->webhook.debounce, rows[i].debounce);
+		(void)config_free(c);
+	}
+}
+
 static void test_everything(_unused_ void **state)
 {
 	struct config_errors errors;
@@ -800,6 +831,7 @@ int main(void)
 		cmocka_unit_test(test_good_files),
 		cmocka_unit_test(test_bad_files),
 		cmocka_unit_test(test_defaults),
+		cmocka_unit_test(test_batches),
 		cmocka_unit_test(test_everything),
 		cmocka_unit_test(test_shipped),
 		cmocka_unit_test(test_state_directory),
