@@ -15,6 +15,9 @@ PACKAGES_BUILD='gcc libc6-dev meson ninja-build pkgconf python3 libevent-dev lib
 PACKAGES_DEMO='python3-psycopg2'
 PACKAGES_TEST='clang clang-format clang-tidy libcmocka-dev valgrind shellcheck rsyslog pgbouncer util-linux procps
 	python3-pytest python3-pytest-timeout python3-psycopg2'
+# Whole systems: a booted systemd, a Docker engine (unless there is one, whoever made it).
+PACKAGES_SYSTEM='debootstrap systemd-container'
+command -v dockerd >/dev/null || [ -x /usr/sbin/dockerd ] || PACKAGES_SYSTEM="$PACKAGES_SYSTEM docker.io"
 
 # Debian's own interpreter: it has Debian's modules, whatever stands first on PATH.
 PYTHON=/usr/bin/python3

@@ -184,4 +184,7 @@ esac
 integration 'integration tests' build-gcc tests/integration "$versions"
 [ ! -x build-asan/daemon/schemarelay ] ||
 	integration 'integration tests: address and undefined behaviour' build-asan tests/integration -k relay "--pg=$version"
+# shellcheck disable=SC2086 # one word a package
+install_packages $PACKAGES_SYSTEM || finish
+integration 'system tests' build-gcc tests/system -p no:cacheprovider
 finish

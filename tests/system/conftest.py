@@ -1,4 +1,5 @@
-"""What the tests of whole systems share: one Debian, made once a session."""
+"""What the tests of whole systems share: one Debian, made once a session, which takes two minutes.
+SCHEMARELAY_DEBOOTSTRAP_TREE=DIR uses one that was made before."""
 
 import os
 import shutil
@@ -25,13 +26,22 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "timeout(seconds): of pytest-timeout")
 
 
+def cannot(reason):
+    """Skips for this reason, if it is one; in CI, fails: what CI does not run, nobody runs."""
+    if reason:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(reason, pytrace=False)
+
+
+@pytest.fixture(scope="session")
+def bootable():
+    """That a systemd can be booted here."""
+    cannot(machines.lacking("systemd-nspawn", "nsenter", "journalctl", "meson") or machines.lacking_namespaces())
+
+
 @pytest.fixture(scope="session")
 def debian():
     """The tree of a Debian with PostgreSQL, systemd and what the daemon is linked with; copy it, and leave it as it is."""
-    reason = machines.lacking()
-    if reason:
-        # What CI does not run, nobody runs.
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(reason, pytrace=False)
+    cannot(machines.lacking("debootstrap"))
     if os.environ.get("SCHEMARELAY_DEBOOTSTRAP_TREE"):
         yield os.environ["SCHEMARELAY_DEBOOTSTRAP_TREE"]
         return

@@ -32,13 +32,15 @@ def host(*command, **options):
     return done.stdout
 
 
-def lacking():
-    """What keeps a machine from being booted here; None: nothing."""
+def lacking(*programs):
+    """What keeps root's work from being done here; None: nothing."""
     if os.geteuid() != 0:
-        return "only root can boot a systemd"
-    for program in ("debootstrap", "systemd-nspawn", "nsenter", "journalctl", "meson"):
-        if not shutil.which(program, path=PATH + ":" + os.environ.get("PATH", "")):
-            return f"{program} is missing"
+        return "only root can make and boot a system"
+    missing = [p for p in programs if not shutil.which(p, path=PATH + ":" + os.environ.get("PATH", ""))]
+    return f"missing: {' '.join(missing)}" if missing else None
+
+
+def lacking_namespaces():
     done = subprocess.run(["unshare", "-m", "-u", "-i", "-n", "-p", "-f", "true"], capture_output=True, text=True, check=False)
     return f"no namespaces here: {done.stderr.strip()}" if done.returncode else None
 
@@ -139,9 +141,12 @@ class Machine:
             wait_until(lambda: self.run("systemctl", "is-system-running", check=False).stdout.strip() in ("running", "degraded"),
                        "a machine that has booted", 120, 0.2)
         except AssertionError:
-            with open(self.directory + "/console", encoding="utf-8", errors="replace") as f:
-                print(f.read()[-5000:])
+            print(self.console()[-5000:])
             raise
+
+    def console(self):
+        with open(self.directory + "/console", encoding="utf-8", errors="replace") as f:
+            return f.read()
 
     def _find_leader(self):
         """The machine's first process: the child of nspawn that has become systemd."""
@@ -160,6 +165,7 @@ class Machine:
                 try:
                     self.nspawn.wait(30)
                 except subprocess.TimeoutExpired:
+                    print(self.console()[-3000:])
                     # With the first process of a namespace all others end.
                     if self.leader:
                         os.kill(self.leader, signal.SIGKILL)
@@ -251,12 +257,6 @@ class Machine:
             return None
 
         return wait_until(found, f"an entry that fits {pattern}", limit, 0.1)
-
-
-def usec(timespan):
-    """Of systemd's "5s" or "1min 30s"."""
-    units = {"us": 1, "ms": 10**3, "s": 10**6, "min": 6 * 10**7, "h": 36 * 10**8}
-    return sum(int(float(n) * units[u]) for n, u in re.findall(r"([\d.]+)(us|ms|s|min|h)", timespan))
 
 
 def now():

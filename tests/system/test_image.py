@@ -2,8 +2,8 @@
 
 No registry is asked. The bases are made here: a Debian with its own PostgreSQL (the layout of the
 official image's Debian flavour, and no pg_config), and one with PostgreSQL 16 under /usr/local (the
-layout of the Alpine flavour). Their entrypoint is tests/system/entrypoint.sh. debootstrap takes a
-minute: SCHEMARELAY_DEBOOTSTRAP_TREE=DIR uses a tree (with postgresql in it) that was made before.
+layout of the Alpine flavour). Their entrypoint is tests/system/entrypoint.sh. conftest.py tells where
+the Debian comes from.
 """
 import contextlib
 import glob
@@ -35,7 +35,7 @@ pytestmark = pytest.mark.timeout(600)
 def lacking():
     if os.geteuid() != 0:
         return "only root can start a Docker engine"
-    for program in ("dockerd", "docker", "debootstrap", "setpriv"):
+    for program in ("dockerd", "docker", "setpriv"):
         if not shutil.which(program, path=os.environ["PATH"] + ":/usr/sbin:/sbin"):
             return f"{program} is missing"
     return None
@@ -110,22 +110,6 @@ class Engine:
         return sorted(images.splitlines()), containers, volumes, sorted(os.listdir(self.environment["TMPDIR"]))
 
 
-def mirror():
-    """Where this machine's own packages come from; None leaves it to debootstrap."""
-    found = subprocess.run(["apt-get", "indextargets", "--format", "$(REPO_URI) $(RELEASE)", "Created-By: Packages"],
-                           stdout=subprocess.PIPE, text=True).stdout
-    for line in found.splitlines():
-        uri, _, release = line.partition(" ")
-        if release == codename():
-            return uri
-    return None
-
-
-def codename():
-    with open("/etc/os-release") as f:
-        return re.search(r"^VERSION_CODENAME=(\w+)", f.read(), re.MULTILINE)[1]
-
-
 def import_base(engine, tree, name, path):
     archive = subprocess.Popen(["tar", "-C", tree, "--exclude=./var/cache/apt", "--exclude=./var/lib/apt/lists", "-c", "."],
                                stdout=subprocess.PIPE)
@@ -136,27 +120,16 @@ def import_base(engine, tree, name, path):
 
 
 @pytest.fixture(scope="module")
-def engine():
+def engine(debian):
     reason = lacking()
     if reason:
         (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
     engine = Engine()
 
-    def end_in_order(*_):
-        raise KeyboardInterrupt
-
-    # A CI that ends us must not leave an engine behind.
-    before = signal.signal(signal.SIGTERM, end_in_order)
     try:
         engine.start()
         tree = engine.directory + "/tree"
-        where = mirror()
-        if os.environ.get("SCHEMARELAY_DEBOOTSTRAP_TREE"):
-            subprocess.run(["cp", "-a", os.environ["SCHEMARELAY_DEBOOTSTRAP_TREE"], tree], check=True)
-        else:
-            subprocess.run(["debootstrap", "--variant=minbase", "--include=postgresql", codename(), tree,
-                            *([where] if where else [])], check=True, stdout=subprocess.DEVNULL,
-                           env=dict(os.environ, PATH=os.environ["PATH"] + ":/usr/sbin:/sbin"))
+        subprocess.run(["cp", "-a", debian, tree], check=True)
         shutil.copy(os.path.join(ROOT, "tests", "system", "entrypoint.sh"), tree + "/usr/local/bin/docker-entrypoint.sh")
         os.mkdir(tree + "/docker-entrypoint-initdb.d")
         programs = os.path.relpath(glob.glob(tree + "/usr/lib/postgresql/*/bin")[0], tree)
@@ -184,7 +157,6 @@ def engine():
         yield engine
     finally:
         engine.stop()
-        signal.signal(signal.SIGTERM, before)
 
 
 @pytest.fixture

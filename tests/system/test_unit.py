@@ -1,5 +1,5 @@
 """The unit in a booted systemd: a Debian of its own, with the daemon that `meson install` has put there, PostgreSQL and
-rsyslog. SCHEMARELAY_DEBOOTSTRAP_TREE=DIR uses a tree that was made before."""
+rsyslog. conftest.py tells where the Debian comes from."""
 
 import base64
 import contextlib
@@ -8,11 +8,11 @@ import hmac
 import json
 import os
 import re
-import signal
 import socket
 import stat
 import subprocess
 import sys
+import threading
 
 import pytest
 from harness.wait import wait_until
@@ -30,6 +30,9 @@ SECRET = b"a secret of thirty-two bytes, yes"
 WHSEC = "whsec_" + base64.b64encode(SECRET).decode()
 READY = "375a7d3bfd634242b4713c0998c037b9"
 LISTENING = "9cfedebe6c3a4d699e56b1910196f0a8"
+LOST = "7a19efe3a2864ccc855f12a957d8dc82"
+UNWELL = "c54ff5b059254009a1f2142ed2e3aa6b"
+WELL = "8649fbfe18ee41d8bd72cf4491443083"
 CONFIG_INVALID = "96dcf66aeafa4ff482541d919802b865"
 RELOADED = "61eb5d8827dc48bc97b6973bcc95fe67"
 CREDENTIALS = (
@@ -44,7 +47,8 @@ MESSAGE_IDS = os.path.join(os.path.dirname(__file__), "..", "..", "daemon", "app
 
 
 @pytest.fixture(scope="module")
-def machine(debian):
+def machine(bootable, debian):
+    assert bootable is None
     m = Machine(debian)
     try:
         m.start()
@@ -317,6 +321,162 @@ def test_stop(machine, service):
     assert "stopped" in messages
 
 
+def test_stop_does_not_wait_for_a_receiver_that_hangs(machine, service):
+    held = threading.Event()
+    service.hook.default = Answer(204, hold=held)
+    service.start()
+    try:
+        service.change()
+        service.wait_status("2 deliveries owed")
+        began = now()
+        machine.systemctl("stop", UNIT)
+        took = now() - began
+        print(f"stop with a delivery under way {took:.2f} s")
+        # Ten seconds are the daemon's patience, thirty systemd's.
+        assert took < 15
+        assert machine.show("ActiveState", "Result", "ExecMainStatus") == ["inactive", "success", "0"]
+    finally:
+        held.set()
+
+
+def wait_restarted(machine, pid):
+    wait_until(lambda: machine.show("ActiveState", "NRestarts") == ["active", "1"] and machine.pid() != pid,
+               "a new process that is ready", 60, 0.1)  # fmt: skip
+
+
+def test_killed_it_comes_back(machine, service):
+    config = service.config()
+    config["databases"]["one"]["start"] = "earliest"
+    service.start(config)
+    service.wait_listening()
+    pid = machine.pid()
+    began = now()
+    machine.run("kill", "-KILL", str(pid))
+    # Nobody listens now; the journal keeps it.
+    identity = service.change()
+    wait_restarted(machine, pid)
+    print(f"back after SIGKILL {now() - began:.2f} s")
+    service.wait_delivered(identity)
+    service.wait_status("1 of 1 databases listening, 3 of 3 sinks delivering, 0 deliveries owed")
+
+
+def test_the_watchdog_ends_a_process_that_hangs(machine, service):
+    service.drop_in("WatchdogSec=2\n")
+    service.start()
+    assert machine.show("WatchdogUSec") == "2s"
+    # Fed, it lives on.
+    pid = machine.pid()
+    fed = int(machine.show("WatchdogTimestampMonotonic"))
+    wait_until(lambda: int(machine.show("WatchdogTimestampMonotonic")) > fed + 2_500_000, "a fed watchdog", interval=0.1)
+    assert machine.pid() == pid
+    began = now()
+    machine.run("kill", "-STOP", str(pid))
+    machine.wait_journal(r"Watchdog timeout", service.since)
+    print(f"noticed after {now() - began:.2f} s")
+    wait_restarted(machine, pid)
+    print(f"back after SIGSTOP {now() - began:.2f} s")
+    service.wait_delivered(service.change())
+
+
+# --- what surrounds it ------------------------------------------------------------------------------
+
+
+def test_a_user_of_its_own_and_what_it_may(machine, service):
+    service.start()
+    pid = machine.pid()
+    told = dict(line.split(":\t", 1) for line in machine.run("cat", f"/proc/{pid}/status").stdout.splitlines() if ":\t" in line)
+    (user,) = set(told["Uid"].split())
+    assert 61184 <= int(user) <= 65519, "not a dynamic user's number (systemd.exec(5))"
+    assert "schemarelay" not in machine.read("/etc/passwd")
+    assert {told[c].strip("0") for c in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")} == {""}
+    assert told["NoNewPrivs"] == "1" and told["Seccomp"] == "2"
+    environment = dict(e.split("=", 1) for e in machine.run("cat", f"/proc/{pid}/environ").stdout.split("\0") if "=" in e)
+    assert environment["STATE_DIRECTORY"] == "/var/lib/schemarelay"
+    assert environment["RUNTIME_DIRECTORY"] == "/run/schemarelay"
+    for path, mode in (("/var/lib/private/schemarelay", 0o700), ("/run/schemarelay", 0o755)):
+        found = os.stat(machine.path(path))
+        assert (found.st_uid, stat.S_IMODE(found.st_mode)) == (int(user), mode), path
+    assert os.readlink(machine.path("/var/lib/schemarelay")) == "private/schemarelay"
+    # The files are root's; what it reads are its credentials, which are its alone.
+    assert environment["CREDENTIALS_DIRECTORY"] == f"/run/credentials/{UNIT}"
+    assert sorted(os.listdir(machine.path(environment["CREDENTIALS_DIRECTORY"]))) == ["hook.secret", "one.password"]
+    for name in ("one.password", "hook.secret"):
+        kept = os.stat(machine.path("/etc/schemarelay/" + name))
+        assert (kept.st_uid, stat.S_IMODE(kept.st_mode)) == (0, 0o600)
+    mounts = machine.run("cat", f"/proc/{pid}/mounts").stdout.splitlines()
+    (root,) = [line.split()[3] for line in mounts if line.split()[1] == "/"]
+    assert root.split(",")[0] == "ro"
+
+
+def test_no_secret_is_shown(machine, service):
+    service.start()
+    service.wait_delivered(service.change())
+    pid = machine.pid()
+    service.write(json.dumps({**service.config(), "databases": {"one": {"dsn": f"password={PASSWORD} prot=1"}}}))
+    machine.systemctl("reload", UNIT)
+    machine.wait_journal("the old configuration stays in force", service.since)
+    shown = "\n".join([json.dumps(machine.journal()), machine.systemctl("status", UNIT).stdout, machine.systemctl("show", UNIT).stdout,
+                       machine.run("cat", f"/proc/{pid}/cmdline").stdout, machine.run("cat", f"/proc/{pid}/environ").stdout,
+                       machine.read("/var/log/syslog")])  # fmt: skip
+    assert "databases listening" in shown
+    for secret in (PASSWORD, WHSEC, WHSEC.removeprefix("whsec_"), SECRET.decode()):
+        assert secret not in shown
+
+
+def test_who_may_connect_to_the_socket(machine, service):
+    config = service.config()
+    config["sinks"]["local"]["permissions"] = "0600"
+    service.start(config)
+    with subscriber(machine) as program:
+        assert program.first == "" and program.wait(10) and program.stderr.read().strip() == "refused"
+    service.write(service.config())
+    machine.systemctl("reload", UNIT)
+    machine.wait_journal("^configuration reloaded", service.since)
+    with subscriber(machine) as program:
+        assert program.first == "connected"
+
+
+def test_a_group_may_connect_to_the_socket(machine, service):
+    """As README.md says: a dynamic user may give its socket to a group that it belongs to, once it may call chown."""
+    adm = machine.run("getent", "group", "adm").stdout.split(":")[2]
+    config = service.config()
+    config["sinks"]["local"].update(permissions="0660", group="adm")
+    service.drop_in("SupplementaryGroups=adm\nSystemCallFilter=@chown\n")
+    service.start(config)
+    service.wait_status("3 of 3 sinks delivering")
+    with subscriber(machine) as program:
+        assert program.first == "" and program.wait(10) and program.stderr.read().strip() == "refused"
+    with subscriber(machine, groups=adm) as program:
+        assert program.first == "connected"
+        identity = service.change()
+        assert json.loads(program.stdout.readline())["subject"] == identity
+
+
+def test_check_before_the_start(machine, service):
+    """As README.md says, with credentials."""
+    service.write(service.config())
+    done = machine.run("schemarelay", "check", check=False)
+    assert done.returncode == 78 and "$CREDENTIALS_DIRECTORY" in done.stdout + done.stderr
+    machine.run("env", "CREDENTIALS_DIRECTORY=/etc/schemarelay", "schemarelay", "check")
+
+
+def test_a_credential_is_renewed_by_a_restart(machine, service):
+    """systemd hands credentials over when it starts a service: a reload reads the old ones again."""
+    service.start()
+    service.wait_listening()
+    machine.sql("ALTER ROLE schemarelay PASSWORD 'another'")
+    machine.write("/etc/schemarelay/one.password", "another\n", 0o600)
+    try:
+        machine.systemctl("reload", UNIT)
+        machine.wait_journal("^configuration reloaded", service.since)
+        machine.systemctl("restart", UNIT)
+        service.wait_listening()
+        service.wait_delivered(service.change())
+    finally:
+        machine.sql(f"ALTER ROLE schemarelay PASSWORD '{PASSWORD}'")
+        machine.write("/etc/schemarelay/one.password", PASSWORD + "\n", 0o600)
+
+
 # --- logs -------------------------------------------------------------------------------------------
 
 
@@ -335,3 +495,23 @@ def test_journal_fields(machine, service):
     assert "SCHEMARELAY_CONDITION" in listening
     assert listening["PRIORITY"] in "56"
     assert listening["_SYSTEMD_UNIT"] == UNIT
+
+
+def test_each_change_of_state_is_one_entry(machine, service):
+    service.start()
+    service.wait_listening()
+    after = machine.cursor()
+    machine.systemctl("restart", "postgresql@*")
+    lost = machine.wait_journal('database "one": ', after)
+    assert lost["SCHEMARELAY_DATABASE"] == "one" and lost["MESSAGE_ID"] == LOST
+    back = wait_until(lambda: [e for e in machine.journal(after) if e.get("MESSAGE_ID") == LISTENING], "an entry of its return")
+    assert back[0]["SCHEMARELAY_STATE"] == "listening"
+    # The sink, by name: it is down, then it is not.
+    after = machine.cursor()
+    service.hook.default = 503
+    service.change()
+    unwell = wait_until(lambda: [e for e in machine.journal(after) if e.get("MESSAGE_ID") == UNWELL], "an entry about the sink")
+    assert unwell[0]["SCHEMARELAY_SINK"] == "hook" and unwell[0]["PRIORITY"] == "4"
+    service.hook.default = 204
+    well = wait_until(lambda: [e for e in machine.journal(after) if e.get("MESSAGE_ID") == WELL], "an entry about the sink")
+    assert len(well) == 1 and well[0]["SCHEMARELAY_SINK"] == "hook" and well[0]["SCHEMARELAY_STATE"] == "open"
