@@ -8,6 +8,7 @@ that does other things the last column says more: the processor time that a comm
 import argparse
 import contextlib
 import os
+import signal
 import statistics
 import sys
 import time
@@ -67,6 +68,8 @@ def measure(server, rounds):
 
 
 def main():
+    # Ended from outside, it takes its server along.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pg", default=",".join(map(str, postgres.versions())))
     parser.add_argument("--rounds", type=int, default=1000)
