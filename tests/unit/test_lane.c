@@ -2,6 +2,7 @@
 
 #include <errno.h>
 
+#include "base/limits.h"
 #include "fake_kind.h"
 #include "fake_malloc.h"
 #include "sink/lane.h"
@@ -282,6 +283,8 @@ static void test_no_memory(_unused_ void **state)
 /* What comes in the interval of a submission rests, up to a full batch. */
 static void test_rest(_unused_ void **state)
 {
+	struct change *large;
+
 	assert_int_equal(lane_batch_max(lane), 3);
 	assert_true(lane_interval(lane) == 3600 * USEC_PER_SEC);
 	add(1, lane_append);
@@ -311,6 +314,20 @@ static void test_rest(_unused_ void **state)
 	assert_int_equal(lane->state, LANE_READY);
 	take_oldest();
 	lane_rest(lane);
+	assert_int_equal(lane->state, LANE_RESTING);
+	/* Two are a full batch, too, if they are large. */
+	take_oldest();
+	assert_int_equal(lane->state, LANE_RESTING);
+	large = fake_change_new("a", 5);
+	large->payload.len = LIMIT_BATCH_BYTES;
+	assert_int_equal(lane_append(lane, large), 0);
+	(void)change_unref(large);
+	assert_int_equal(lane->state, LANE_READY);
+	take_oldest();
+	lane_rest(lane);
+	assert_int_equal(lane->state, LANE_READY);
+	take_oldest();
+	add(6, lane_append);
 	assert_int_equal(lane->state, LANE_RESTING);
 	lane_wake(lane);
 	assert_int_equal(lane->state, LANE_READY);

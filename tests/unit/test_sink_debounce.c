@@ -213,7 +213,6 @@ static void test_half_a_window_hurries(_unused_ void **state)
 	assert_non_null(fake_kind_under_way(sink, "a"));
 	owe("a", 3);
 	answer("a", VERDICT_OK);
-	owe("b", 10000);
 	turn();
 	assert_trace("O a1 =a1 b1 a2 =a2 a3 ");
 }

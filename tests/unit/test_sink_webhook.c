@@ -321,6 +321,10 @@ static void test_batch_bytes(_unused_ void **state)
 	assert_int_equal(change_encoding(&one, c, ENCODING_CLOUDEVENT), 0);
 	rest -= one->len - 200000;
 	(void)change_unref(c);
+	large = fake_sink_done_owe(&b.sink, make_large(4, rest + 1));
+	assert_int_equal(sink_webhook_ops.fit(&b.sink.sink, first, 4, &n), 0);
+	assert_int_equal(n, 3);
+	(void)delivery_free(large);
 	(void)fake_sink_done_owe(&b.sink, make_large(4, rest));
 	small = fake_sink_done_owe(&b.sink, make_change(5));
 	assert_int_equal(sink_webhook_ops.fit(&b.sink.sink, first, 5, &n), 0);
