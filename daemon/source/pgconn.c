@@ -468,6 +468,7 @@ static const char *why_not(const PQconninfoOption *options)
 		{ "service", "service files are not read: write what it stands for" },
 	};
 	static const char *const single[] = { "host", "hostaddr", "port" };
+	const char *dbname;
 
 	for (size_t i = 0; i < ARRAY_SIZE(single); i++) {
 		const char *value = option(options, single[i]);
@@ -478,6 +479,9 @@ static const char *why_not(const PQconninfoOption *options)
 	for (size_t i = 0; i < ARRAY_SIZE(ours); i++)
 		if (option(options, ours[i][0]))
 			return ours[i][1];
+	dbname = option(options, "dbname");
+	if (dbname && strcmp(dbname, "template1") == 0)
+		return "a session in template1 makes every CREATE DATABASE fail: name another database";
 	return NULL;
 }
 
@@ -490,7 +494,7 @@ int pgconn_check_dsn(const char *dsn, bool *ret_has_password, char **ret_message
 
 	options = PQconninfoParse(dsn, &error);
 	if (options) {
-		*ret_has_password = option(options, "password");
+		*ret_has_password = option(options, "password") || option(options, "sslpassword");
 		why = why_not(options);
 		if (!why)
 			return 0;

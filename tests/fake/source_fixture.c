@@ -51,7 +51,7 @@ static int on_change(_unused_ void *userdata, _unused_ struct source *s, struct 
 	}
 	tell("%s%s%s%s", kinds[c->kind], reason, reread ? "/again" : "",
 	     c->incomplete ? "/incomplete" : "");
-	return 0;
+	return t.fail;
 }
 
 static int on_cursor(_unused_ void *userdata, _unused_ struct source *s, const struct cursor *c)
@@ -123,8 +123,7 @@ int source_set_up(_unused_ void **state)
 int source_tear_down(_unused_ void **state)
 {
 	t.source = source_free(t.source);
-	if (t.loop)
-		assert_int_equal(loop_turn(t.loop, false), 0);
+	assert_int_equal(loop_turn(t.loop, false), t.fail);
 	cursor_done(&t.cursor);
 	strbuf_done(&t.told);
 	t.gate = gate_free(t.gate);

@@ -155,6 +155,7 @@ struct source_fixture {
 	struct database_conf conf;
 	struct source *source;
 	struct strbuf told;
+	int fail;            /* what on_change() returns */
 	bool blocked;        /* what may_read() answers */
 	const char *free_at; /* being told this frees the source */
 	struct cursor cursor;

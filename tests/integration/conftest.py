@@ -13,7 +13,7 @@ pytest.register_assert_rewrite("harness")
 from harness import postgres  # noqa: E402
 from harness.database import Database  # noqa: E402
 
-pytest_plugins = ["harness.fixtures"]
+pytest_plugins = ["harness.fixtures", "harness.source"]
 
 REQUIRED = (15, 16, 17, 18)
 

@@ -636,6 +636,8 @@ static void test_check_dsn(_unused_ void **state)
 	check("gssencmode=prefer", false, "gssencmode is set by the relay");
 	check("replication=database password=hunter2", false, "ordinary session");
 	check("service=x", false, "service files are not read");
+	check("postgresql://db/template1", false, "CREATE DATABASE");
+	check("host=db sslpassword=hunter2", true, NULL);
 	check("hots=db", false, "invalid connection option \"hots\"");
 	/* Where it is wrong may be in the password. */
 	check("host=db password=my hunter2 x=1", false, "not shown");

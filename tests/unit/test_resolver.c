@@ -1,10 +1,13 @@
 #include "unit.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/limits.h"
+#include "fake_clock.h"
 #include "fake_dns.h"
+#include "fake_malloc.h"
 #include "loop/resolver.h"
 
 #define LONG_ENOUGH (30 * USEC_PER_SEC)
@@ -246,6 +249,59 @@ static void test_freed_with_an_answer_on_its_way(_unused_ void **state)
 	a.query = resolver_cancel(a.query);
 }
 
+static void test_remembered_for_fifteen_seconds(_unused_ void **state)
+{
+	struct ask first = { 0 }, soon = { 0 }, late = { 0 }, other = { 0 };
+
+	ask(&first, "two", LONG_ENOUGH);
+	wait_for(&first);
+	fake_clock_advance(14 * USEC_PER_SEC);
+	assert_int_equal(loop_turn(loop, false), 0);
+	ask(&soon, "two", LONG_ENOUGH);
+	wait_for(&soon);
+	assert_int_equal(fake_dns_calls(), 1);
+	fake_clock_advance(2 * USEC_PER_SEC);
+	assert_int_equal(loop_turn(loop, false), 0);
+	ask(&late, "two", LONG_ENOUGH);
+	wait_for(&late);
+	assert_int_equal(fake_dns_calls(), 2);
+	/* What nobody asks for again goes when another answer comes. */
+	fake_clock_advance(20 * USEC_PER_SEC);
+	assert_int_equal(loop_turn(loop, false), 0);
+	ask(&other, "many", LONG_ENOUGH);
+	wait_for(&other);
+	assert_int_equal(fake_dns_calls(), 3);
+}
+
+static void test_no_memory(_unused_ void **state)
+{
+	struct ask a = { 0 };
+	struct resolver *r = NULL;
+	size_t n;
+	int k;
+
+	if (!fake_malloc_works())
+		return;
+	for (n = 0; fake_malloc_fail_at(n),
+	    k = resolver_lookup(&a.query, resolver, "two", LONG_ENOUGH, on_answer, &a),
+	    fake_malloc_end();
+	     n++)
+		assert_int_equal(k, -ENOMEM);
+	assert_int_equal(k, 0);
+	assert_true(n >= 3);
+	wait_for(&a);
+	/* The failures have left nothing behind. */
+	assert_int_equal(fake_dns_calls(), 1);
+	for (n = 0; fake_malloc_fail_at(n), k = resolver_new_backend(&r, loop, 2, &fake_dns),
+	    fake_malloc_end();
+	     n++) {
+		assert_int_equal(k, -ENOMEM);
+		assert_null(r);
+	}
+	assert_true(n >= 3);
+	assert_null(resolver_free(r));
+}
+
 static void test_real_getaddrinfo(_unused_ void **state)
 {
 	struct ask a = { 0 };
@@ -273,6 +329,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_freed_while_threads_hang, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_freed_with_an_answer_on_its_way, set_up,
 						tear_down),
+		cmocka_unit_test_setup_teardown(test_remembered_for_fifteen_seconds, set_up,
+						tear_down),
+		cmocka_unit_test_setup_teardown(test_no_memory, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_real_getaddrinfo, set_up, tear_down),
 	};
 

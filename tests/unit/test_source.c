@@ -1,10 +1,13 @@
 #include "source_fixture.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "fake_clock.h"
 #include "fake_dns.h"
+#include "fake_malloc.h"
 
 static char dsn_two[] = "host=two port=1";
 
@@ -388,6 +391,14 @@ static void test_listen_mode(_unused_ void **state)
 		SCRIPT_END,
 	};
 
+	static const struct fake_step rings_again[] = {
+		{ FAKE_INPUT, { "notify:schema_changed:" NOTIFICATION } },
+		AUDIT("77|f|2|readable|enabled"),
+		FIRST_IDENTITY("~|~|~|~|f|f"),
+		FIRST_PAGE("100:100:"),
+		SCRIPT_END,
+	};
+
 	t.conf.channels.n = 2;
 	start(script, NULL);
 	play();
@@ -396,6 +407,37 @@ static void test_listen_mode(_unused_ void **state)
 	assert_false(source_is_journal(t.source));
 	play_more(rings);
 	told("change rejected=1 notification ");
+	/* Who rings may be the extension, which is there again. */
+	fake_clock_advance(1 * USEC_PER_SEC);
+	turns(1);
+	play_more(rings_again);
+	told("change resync=condition_ended (ok) cursor=100:100: ");
+	assert_true(source_is_journal(t.source));
+	end(source_script_finish);
+}
+
+static void test_other_channels_beside_the_journal(_unused_ void **state)
+{
+	static const struct fake_step script[] = {
+		CONNECT,
+		SETTINGS,
+		{ FAKE_SEND, { "LISTEN \"schema_changed\"" } },
+		{ FAKE_SEND, { "LISTEN \"other\"" } },
+		{ FAKE_SEND, { "SELECT pg_catalog.pg_backend_pid()" } },
+		{ FAKE_SYNC, { NULL } },
+		{ FAKE_INPUT,
+		  { "command", "end", "command", "end", "row:77", "tuples", "end", "sync" } },
+		AUDIT("77|f|2|readable|enabled"),
+		FIRST_IDENTITY("~|~|~|~|f|f"),
+		FIRST_PAGE("100:100:"),
+		SCRIPT_END,
+	};
+
+	t.conf.channels.n = 2;
+	start(script, NULL);
+	play();
+	told("waiting resolving connecting setting_up resync=listen_gap (ok) catching_up "
+	     "cursor=100:100: listening attempted ");
 	end(source_script_finish);
 }
 
@@ -523,6 +565,61 @@ static void test_freed_inside_each_callback(_unused_ void **state)
 	}
 }
 
+static void test_health_is_rewarded(_unused_ void **state)
+{
+	static const struct fake_step lost[] = {
+		{ FAKE_INPUT, { "lost:gone" } },
+		FINISH,
+		SCRIPT_END,
+	};
+
+	static const struct fake_step fails[] = {
+		{ FAKE_CONNECT, { NULL } },
+		{ FAKE_POLL, { "failed:x" } },
+		FINISH,
+		SCRIPT_END,
+	};
+
+	/* Each failure makes the wait longer, up to an hour. */
+	t.conf.backoff.max = 3600 * USEC_PER_SEC;
+	start(fails, NULL);
+	play();
+	for (int i = 0; i < 60; i++) {
+		fake_libpq_append(fails);
+		source_reconnect(t.source);
+		play();
+	}
+	assert_true(t.retry_in > 3 * USEC_PER_MSEC);
+	fake_libpq_append(source_script_up);
+	source_reconnect(t.source);
+	play();
+	fake_clock_advance(61 * USEC_PER_SEC);
+	play_more(lost);
+	assert_in_range(t.retry_in, 1 * USEC_PER_MSEC, 3 * USEC_PER_MSEC);
+	end(NULL);
+}
+
+static void test_no_memory(_unused_ void **state)
+{
+	static const struct fake_step script[] = { SCRIPT_END };
+	const struct source_env env = { .loop = t.loop, .resolver = t.resolver, .gate = t.gate };
+	size_t n;
+	int r;
+
+	if (!fake_malloc_works())
+		return;
+	fake_libpq_begin(script);
+	for (n = 0; fake_malloc_fail_at(n),
+	    r = source_new(&t.source, &env, &t.conf, NULL, NULL, NULL), fake_malloc_end();
+	     n++) {
+		assert_int_equal(r, -ENOMEM);
+		assert_null(t.source);
+	}
+	assert_int_equal(r, 0);
+	assert_true(n >= 4);
+	end(NULL);
+}
+
 static void test_nothing_to_free(_unused_ void **state)
 {
 	static const struct fake_step script[] = { SCRIPT_END };
@@ -553,9 +650,12 @@ int main(void)
 		TEST(test_behind_a_pooler),
 		TEST(test_nothing_is_left_in_a_poolers_session),
 		TEST(test_listen_mode),
+		TEST(test_other_channels_beside_the_journal),
 		TEST(test_untrusted),
 		TEST(test_pause_resume_reconnect),
 		TEST(test_freed_inside_each_callback),
+		TEST(test_health_is_rewarded),
+		TEST(test_no_memory),
 		TEST(test_nothing_to_free),
 	};
 

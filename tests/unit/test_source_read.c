@@ -1,6 +1,9 @@
 #include "source_fixture.h"
 
+#include <errno.h>
 #include <string.h>
+
+#include "fake_clock.h"
 
 static void test_pages(_unused_ void **state)
 {
@@ -317,6 +320,78 @@ static void test_a_read_that_fails_for_good(_unused_ void **state)
 
 /* --- pressure --- */
 
+static void test_a_lock_is_waited_for(_unused_ void **state)
+{
+	static const struct fake_step rings[] = {
+		{ FAKE_INPUT, { "notify:schema_changed:" } },
+		GUARD,
+		SEND_PAGE("100:100:"),
+		{ FAKE_INPUT, { GUARD_ROW, "error:55P03:lock timeout", "end", "sync" } },
+		SCRIPT_END,
+	};
+	static const struct fake_step again[] = {
+		GUARD,
+		SEND_PAGE("100:100:"),
+		{ FAKE_INPUT, { GUARD_ROW, EMPTY_PAGE("101:101:") } },
+		SCRIPT_END,
+	};
+
+	start_up();
+	play_more(rings);
+	told("");
+	fake_libpq_append(again);
+	fake_clock_advance(1 * USEC_PER_SEC);
+	play();
+	told("cursor=101:101: ");
+	end(source_script_finish);
+}
+
+static void test_bytes_that_are_no_utf8(_unused_ void **state)
+{
+	static const struct fake_step rings[] = {
+		{ FAKE_INPUT, { "notify:schema_changed:" } },
+		GUARD,
+		SEND_PAGE("100:100:"),
+		{ FAKE_INPUT,
+		  { GUARD_ROW,
+		    ("row:101:101:|~|1|1|" ID1 "|101|{\"type\": \"\xff\", \"tag\": \"T\", "
+		     "\"timestamp\": \"2025-11-07T12:34:56.789Z\", \"objects\": []}"),
+		    "tuples", "end", "sync" } },
+		SCRIPT_END,
+	};
+
+	start_up();
+	play_more(rings);
+	/* Not incomplete: only the byte was replaced. */
+	told("change1 cursor=101:101: ");
+	end(source_script_finish);
+}
+
+static void test_an_owner_that_fails(_unused_ void **state)
+{
+	static const struct fake_step rings[] = {
+		{ FAKE_INPUT, { "notify:schema_changed:" } },
+		GUARD,
+		SEND_PAGE("100:100:"),
+		{ FAKE_INPUT,
+		  { GUARD_ROW, "row:101:101:|~|1|1|" ID1 "|101|" PAYLOAD, "tuples", "end",
+		    "sync" } },
+		SCRIPT_END,
+	};
+	int r = 0;
+
+	start_up();
+	t.fail = -ENOSPC;
+	fake_libpq_append(rings);
+	while (r == 0)
+		r = loop_turn(t.loop, true);
+	assert_int_equal(r, -ENOSPC);
+	fake_libpq_append(source_script_finish);
+	t.source = source_free(t.source);
+	assert_int_equal(loop_turn(t.loop, false), -ENOSPC);
+	fake_libpq_end();
+}
+
 static void test_back_pressure(_unused_ void **state)
 {
 	static const struct fake_step silent[] = {
@@ -391,6 +466,9 @@ int main(void)
 		TEST(test_row_by_row),
 		TEST(test_no_rows_behind_the_one_that_cannot_be_sent),
 		TEST(test_a_read_that_fails_for_good),
+		TEST(test_a_lock_is_waited_for),
+		TEST(test_bytes_that_are_no_utf8),
+		TEST(test_an_owner_that_fails),
 		TEST(test_back_pressure),
 		TEST(test_who_rings_for_nothing),
 	};

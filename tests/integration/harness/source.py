@@ -1,12 +1,19 @@
 """A source of the daemon without the rest of it: tool_source, whose callbacks arrive as JSON lines."""
 
+import itertools
 import json
 import os
 import subprocess
 import threading
+import time
+
+import pytest
 
 from harness.postgres import ROOT
 from harness.wait import wait_until
+
+_numbers = itertools.count(1)
+NOTHING_MORE = 0.3  # for what must not come
 
 
 def tool():
@@ -97,3 +104,58 @@ class Source:
     def wait_resync(self, reason, count=1, limit=30.0):
         self.wait(lambda: self.resyncs.count(reason) >= count, f"{count} resync {reason}", limit)
         return self
+
+
+@pytest.fixture
+def source(closing):
+    """source(dsn, *options): a source that is stopped with the test."""
+
+    def make(dsn, *options):
+        made = Source(dsn, "--heartbeat=300", *options)
+        closing.callback(made.close)
+        return made
+
+    return make
+
+
+@pytest.fixture
+def database(closing):
+    """database(server): the name of a new database, with the extension unless told otherwise."""
+
+    def make(server, **options):
+        name = f"src{next(_numbers)}"
+        server.create_database(name, **options)
+        closing.callback(server.drop_database, name)
+        return name
+
+    return make
+
+
+def quiet(s, seconds=NOTHING_MORE):
+    """What @s said of changes does not change any more."""
+    count = len(s.of("change"))
+    time.sleep(seconds)
+    assert len(s.of("change")) == count, s.of("change")[count:]
+
+
+def create(connection, *names):
+    with connection.cursor() as cursor:
+        for name in names:
+            cursor.execute(f"CREATE TABLE {name} (a int)")
+
+
+def names(*tables):
+    return [f"public.{t}" for t in tables]
+
+
+def insert(server, db, payload):
+    server.sql(
+        "INSERT INTO schema_notifications.journal (system_identifier, database_oid, payload)"
+        " SELECT system_identifier, (SELECT oid FROM pg_database WHERE datname = current_database()), (" + payload + ")"
+        " FROM pg_control_system()",
+        db,
+    )
+
+
+BASE = """'{"type": "ddl_command_end", "tag": "CREATE TABLE", "timestamp": "2025-11-07T12:34:56.789Z", "objects": [%s]}'"""
+OBJECT = '{"type": "table", "schema": "public", "identity": "public.%s", "command": "CREATE TABLE", "temporary": false}'

@@ -1,0 +1,374 @@
+"""Sources against real servers: what is trusted, what hides changes, and what stands between."""
+
+import contextlib
+import itertools
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+
+import psycopg2
+import pytest
+
+from harness.fixtures import missing
+from harness.postgres import free_port
+from harness.source import BASE, OBJECT, Source, create, insert, names, quiet
+from harness.wait import wait_until
+
+
+_numbers = itertools.count(1)
+
+
+# what can be forged
+
+
+def test_a_forged_notification_changes_nothing(pg, source, database):
+    db = database(pg)
+    role = f"nobody{next(_numbers)}"
+    pg.sql(f"CREATE ROLE {role} LOGIN")
+    try:
+        s = source(pg.dsn(db)).wait_listening()
+        with contextlib.closing(pg.connect(db, user=role)) as c, c.cursor() as cursor:
+            for payload in ("", "x", "<3>evil\n", '{"type": "ddl_command_end", "tag": "DROP TABLE", "timestamp": "now"}'):
+                cursor.execute("SELECT pg_notify('schema_changed', %s)", (payload,))
+        pg.sql("CREATE TABLE genuine (a int)", db)
+        s.wait_objects(names("genuine"))
+        quiet(s)
+        assert len(s.of("change")) == 1
+    finally:
+        pg.sql(f"DROP ROLE {role}")
+
+
+def test_a_flood_of_forged_notifications_costs_ten_reads_a_second(pg, source, database):
+    db = database(pg)
+    s = source(pg.dsn(db)).wait_listening()
+    with contextlib.closing(pg.connect(db)) as c, c.cursor() as cursor:
+        end = time.monotonic() + 2
+        while time.monotonic() < end:
+            cursor.execute("SELECT pg_notify('schema_changed', clock_timestamp()::text)")
+    # Each reading that moves the cursor is told.
+    n = len(s.of("cursor"))
+    assert n < 40, n
+    pg.sql("CREATE TABLE genuine (a int)", db)
+    s.wait_objects(names("genuine"), limit=2)
+
+
+def owner_of(server, db, closing):
+    role = f"owner{next(_numbers)}"
+    server.sql(f"CREATE ROLE {role} LOGIN; ALTER DATABASE {db} OWNER TO {role}")
+    closing.callback(server.sql, f"DROP OWNED BY {role}; DROP ROLE {role}")
+    closing.callback(server.sql, f"ALTER DATABASE {db} OWNER TO postgres")
+    closing.callback(server.sql, f"REASSIGN OWNED BY {role} TO postgres", db)
+    return role
+
+
+VIEW = """
+CREATE SCHEMA schema_notifications;
+CREATE FUNCTION schema_notifications.evil() RETURNS bigint LANGUAGE plpgsql AS $$
+	BEGIN EXECUTE 'ALTER ROLE {role} SUPERUSER'; RETURN 1; END $$;
+CREATE VIEW schema_notifications.journal AS SELECT gen_random_uuid() AS event_id, schema_notifications.evil() AS id,
+	pg_current_xact_id() AS xid, now() AS recorded_at, 1::bigint AS system_identifier, 1::oid AS database_oid, '{{}}'::json AS payload;
+CREATE VIEW schema_notifications.meta AS SELECT true AS singleton, '1.0' AS version, gen_random_uuid() AS install_id,
+	'1 day'::interval AS retention, NULL::xid8 AS pruned_xid;
+GRANT ALL ON SCHEMA schema_notifications TO PUBLIC;
+GRANT ALL ON ALL TABLES IN SCHEMA schema_notifications TO PUBLIC;
+"""
+
+
+def is_superuser(server, role):
+    return server.sql("SELECT rolsuper FROM pg_roles WHERE rolname = %s", args=(role,)) == [(True,)]
+
+
+def test_a_view_named_journal_is_not_read(pg, source, database, closing):
+    db = database(pg, extension=False)
+    role = owner_of(pg, db, closing)
+    pg.sql(VIEW.format(role=role), db, user=role)
+    s = source(pg.dsn(db)).wait_listening("journal_untrusted")
+    assert not s.state["journal"]
+    assert s.resyncs == ["condition_began", "listen_gap"][:1]
+    # Nor is who rings there believed.
+    pg.sql("""NOTIFY schema_changed, '{"type": "ddl_command_end", "tag": "X", "timestamp": "2025-11-07T12:34:56.789Z"}'""", db)
+    s.tell("wake")
+    quiet(s)
+    assert s.changes == []
+    assert not is_superuser(pg, role)
+
+
+def test_a_view_that_takes_the_journals_place_between_two_heartbeats(pg, source, database, closing):
+    """Nothing but the guard, in the reading's own transaction, stands between them."""
+    db = database(pg)
+    role = owner_of(pg, db, closing)
+    s = Source(pg.dsn(db), "--heartbeat=3600000")
+    closing.callback(s.close)
+    s.wait_listening()
+    pg.sql("DROP EXTENSION schema_notifications CASCADE; DROP SCHEMA IF EXISTS schema_notifications CASCADE", db)
+    pg.sql(VIEW.format(role=role), db, user=role)
+    pg.sql("NOTIFY schema_changed", db)
+    s.wait_state("listening", "journal_untrusted")
+    s.wait_resync("condition_began")
+    assert not is_superuser(pg, role)
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        "ALTER TABLE schema_notifications.journal ENABLE ROW LEVEL SECURITY",
+        "CREATE POLICY p ON schema_notifications.meta USING (true)",
+        "CREATE RULE r AS ON UPDATE TO schema_notifications.journal DO INSTEAD NOTHING",
+        "ALTER TABLE schema_notifications.meta OWNER TO {role}",
+        "ALTER SCHEMA schema_notifications OWNER TO {role}",
+        "ALTER TABLE schema_notifications.journal ALTER payload TYPE text",
+        "ALTER TABLE schema_notifications.meta SET UNLOGGED",
+    ],
+)
+def test_what_makes_a_journal_untrusted(pg, source, database, closing, harm):
+    db = database(pg)
+    role = owner_of(pg, db, closing)
+    s = source(pg.dsn(db)).wait_listening()
+    pg.sql(harm.format(role=role), db)
+    s.wait_state("listening", "journal_untrusted")
+    s.wait_resync("condition_began")
+
+
+def test_what_a_database_sets_does_not_reach_the_session(pg, source, database, closing):
+    db = database(pg)
+    role = owner_of(pg, db, closing)
+    pg.sql(
+        """CREATE FUNCTION public.evil(text, text) RETURNS boolean LANGUAGE plpgsql AS $$
+			BEGIN EXECUTE 'ALTER ROLE %s SUPERUSER'; RETURN true; END $$;
+		CREATE OPERATOR public.= (LEFTARG = text, RIGHTARG = text, FUNCTION = public.evil);
+		CREATE FUNCTION public.set_config(text, text, boolean) RETURNS text LANGUAGE plpgsql AS $$
+			BEGIN EXECUTE 'ALTER ROLE %s SUPERUSER'; RETURN ''; END $$;
+		GRANT ALL ON SCHEMA public TO PUBLIC;"""
+        % (role, role),
+        db,
+        user=None,
+    )
+    for setting in ("search_path = public, pg_catalog", "statement_timeout = 1", "lock_timeout = 1", "row_security = on",
+                    "default_transaction_isolation = 'serializable'", "default_transaction_deferrable = on",
+                    "standard_conforming_strings = off", "transform_null_equals = on", "datestyle = 'SQL'",
+                    "idle_in_transaction_session_timeout = 1"):
+        pg.sql(f"ALTER DATABASE {db} SET {setting}")
+    s = source(pg.dsn(db)).wait_listening()
+    with contextlib.closing(pg.connect(db, options="-c statement_timeout=0 -c search_path=public")) as c:
+        create(c, "one")
+    s.wait(lambda: s.objects[-1] == "public.one", "the row")
+    assert not is_superuser(pg, role)
+
+
+# conditions
+
+
+def test_the_extension_goes_and_comes(pg, source, database):
+    db = database(pg)
+    s = source(pg.dsn(db)).wait_listening()
+    pg.sql("CREATE TABLE one (a int)", db)
+    s.wait_objects(names("one"))
+    pg.sql("DROP EXTENSION schema_notifications CASCADE; DROP SCHEMA IF EXISTS schema_notifications CASCADE", db)
+    s.wait_listening("extension_missing")
+    s.wait_resync("condition_began")
+    assert not s.state["journal"]
+    # Listen mode: what rings is what is told.
+    pg.sql("""NOTIFY schema_changed, '{"type": "ddl_command_end", "tag": "X", "timestamp": "2025-11-07T12:34:56.789Z"}'""", db)
+    s.wait(lambda: s.changes[-1]["tag"] == "X", "the notification")
+    assert s.changes[-1]["channel"] == "schema_changed"
+    pg.sql("NOTIFY schema_changed, 'rubbish'", db)
+    s.wait(lambda: s.of("rejected"), "the rubbish")
+    pg.sql("CREATE EXTENSION schema_notifications", db)
+    s.wait_listening("ok")
+    s.wait_resync("condition_ended")
+    pg.sql("CREATE TABLE two (a int)", db)
+    s.wait(lambda: s.objects[-1] == "public.two", "the row")
+    # Another install_id: begun anew.
+    assert s.resyncs == ["condition_began", "condition_ended", "identity_changed"]
+
+
+@pytest.mark.parametrize(
+    "harm, cure, condition",
+    [
+        ("ALTER EVENT TRIGGER schema_notifications_ddl DISABLE", "ALTER EVENT TRIGGER schema_notifications_ddl ENABLE ALWAYS",
+         "trigger_disabled"),
+        ("ALTER EVENT TRIGGER schema_notifications_drop ENABLE", "ALTER EVENT TRIGGER schema_notifications_drop ENABLE ALWAYS",
+         "trigger_disabled"),
+    ],
+)
+def test_triggers(pg, source, database, harm, cure, condition):
+    db = database(pg)
+    s = source(pg.dsn(db)).wait_listening()
+    pg.sql(harm, db)
+    s.wait_listening(condition).wait_resync("condition_began")
+    pg.sql(cure, db)
+    s.wait_listening("ok").wait_resync("condition_ended")
+    assert s.state["journal"]
+
+
+def test_a_missing_trigger(pg, source, database):
+    db = database(pg)
+    s = source(pg.dsn(db)).wait_listening()
+    pg.sql("ALTER EXTENSION schema_notifications DROP EVENT TRIGGER schema_notifications_drop;"
+           " DROP EVENT TRIGGER schema_notifications_drop", db)
+    s.wait_listening("trigger_missing").wait_resync("condition_began")
+
+
+def test_event_triggers_switched_off(pg, source, database):
+    if pg.major < 17:
+        pytest.skip("event_triggers came with 17")
+    db = database(pg)
+    s = source(pg.dsn(db)).wait_listening()
+    pg.sql(f"ALTER DATABASE {db} SET event_triggers = off")
+    s.wait_listening("trigger_disabled")
+    pg.sql(f"ALTER DATABASE {db} RESET event_triggers")
+    s.wait_listening("ok")
+
+
+def test_a_role_that_may_not_read(pg, source, database, closing):
+    db = database(pg)
+    role = f"reader{next(_numbers)}"
+    pg.sql(f"CREATE ROLE {role} LOGIN")
+    closing.callback(pg.sql, f"DROP ROLE {role}")
+    s = source(pg.dsn(db, user=role)).wait_listening("journal_unreadable")
+    pg.sql("CREATE TABLE one (a int)", db)
+    s.wait(lambda: s.changes, "the notification")
+    assert s.changes[0]["channel"] == "schema_changed"
+    pg.sql(f"GRANT pg_monitor TO {role}")
+    s.wait_listening("ok")
+    pg.sql("CREATE TABLE two (a int)", db)
+    s.wait(lambda: s.objects[-1] == "public.two", "the row")
+
+
+def test_listen_mode_tells_each_gap(pg, source, database):
+    db = database(pg, extension=False)
+    s = source(pg.dsn(db), "--channel=schema_changed", "--channel=Other \"one\"").wait_listening("extension_missing")
+    pg.sql("""SELECT pg_notify('Other "one"', E'not JSON: \\n')""", db)
+    s.wait(lambda: s.notifications, "the notification")
+    assert s.notifications[0]["channel"] == 'Other "one"'
+    assert s.notifications[0]["payload"] == "not JSON: \n"
+    s.tell("reconnect")
+    s.wait(lambda: len(s.resyncs) == 2, "the gap")
+    assert s.resyncs == ["condition_began", "listen_gap"]
+
+
+def test_other_channels_beside_a_journal(pg, source, database):
+    db = database(pg)
+    s = source(pg.dsn(db), "--channel=schema_changed", "--channel=other").wait_listening()
+    pg.sql("CREATE TABLE one (a int); NOTIFY other, 'x'", db)
+    s.wait(lambda: s.notifications and s.changes, "both")
+    assert s.state["journal"]
+    assert s.resyncs == ["listen_gap"]
+
+
+def test_other_channels_alone_leave_the_journal_alone(pg, source, database):
+    db = database(pg)
+    s = source(pg.dsn(db), "--channel=other").wait_listening()
+    assert not s.state["journal"]
+    pg.sql("CREATE TABLE one (a int); NOTIFY other, 'x'", db)
+    s.wait(lambda: s.notifications, "the notification")
+    assert s.changes == []
+
+
+def test_wrong_password_database_and_address(pg, source, database, closing):
+    db = database(pg)
+    s = source(pg.dsn("no_such_database")).wait_state("backing_off")
+    assert s.state["sqlstate"] == "3D000"
+    s = source(pg.dsn(db, user="no_such_role")).wait_state("backing_off", "auth_failed")
+    assert s.state["sqlstate"] == "28000"
+    s = source(f"host=127.0.0.1 port={free_port()} user=x").wait_state("backing_off")
+    assert "refused" in s.state["error"]
+    s = source("host=no-such-host.invalid user=x").wait_state("backing_off")
+    assert s.state["error"].startswith("no-such-host.invalid: ")
+    assert closing
+
+
+# what stands between
+
+
+def test_tls(pg, source, own_server, certificate):
+    """More than a TLS record holds at once: some of it waits decrypted while the socket is quiet."""
+    server = own_server(pg)
+    server.stop()
+    for name, path in (("server.crt", certificate[0]), ("server.key", certificate[1])):
+        target = os.path.join(server.data, name)
+        shutil.copy(path, target)
+        os.chmod(target, 0o600)
+        if server.user:
+            os.chown(target, server.user.pw_uid, server.user.pw_gid)
+    server.settings["ssl"] = "on"
+    server.start()
+    server.create_database("a")
+    with contextlib.closing(server.connect("a", autocommit=False)) as c:
+        create(c, *(f"t{i}" for i in range(300)))
+        c.commit()
+    for i in range(5):
+        insert(server, "a", "replace(" + BASE % (OBJECT % f"large{i}X") + ", 'X', repeat('x', 700000))::json")
+    s = source(server.dsn("a") + " sslmode=require").wait_listening(limit=10)
+    assert [o.rstrip("x") for o in s.objects] == names(*(f"t{i}" for i in range(300)), *(f"large{i}" for i in range(5)))
+    assert server.sql("SELECT count(*) FROM pg_stat_ssl s JOIN pg_stat_activity a USING (pid)"
+                      " WHERE s.ssl AND a.application_name = 'schemarelay'") == [(1,)]
+    for i in range(50):
+        server.sql(f"CREATE TABLE u{i} (a int)", "a")
+    s.wait(lambda: s.objects[-50:] == names(*(f"u{i}" for i in range(50))), "what came while it listened")
+
+
+@pytest.fixture
+def pooler(closing):
+    """pooler(server, mode): the port of a pgbouncer before it."""
+    program = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
+    if not program:
+        missing("pgbouncer is not on this machine")
+
+    def make(server, mode):
+        directory = tempfile.mkdtemp(prefix="sr-pooler-")
+        closing.callback(shutil.rmtree, directory)
+        port = free_port()
+        path = os.path.join(directory, "ini")
+        with open(path, "w") as f:
+            f.write(f"[databases]\n* = host=127.0.0.1 port={server.port} user=postgres\n[pgbouncer]\n"
+                    f"listen_addr = 127.0.0.1\nlisten_port = {port}\nauth_type = any\npool_mode = {mode}\n"
+                    f"unix_socket_dir =\nserver_round_robin = 1\n")
+        os.chmod(directory, 0o755)
+        user = {"user": server.user.pw_uid, "group": server.user.pw_gid, "extra_groups": []} if server.user else {}
+        process = subprocess.Popen([program, "-q", path], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **user)
+
+        def stop():
+            process.terminate()
+            process.wait(10)
+
+        closing.callback(stop)
+
+        def ready():
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+                return True
+
+        wait_until(ready, "pgbouncer")
+        return port
+
+    return make
+
+
+def test_behind_a_pooler_that_shares_sessions(pg, source, database, pooler):
+    """LISTEN is accepted and nothing is heard: said so, and the heartbeat finds the rows. What the relay sets for itself does
+    not reach the others who get the session next."""
+    db = database(pg)
+    port = pooler(pg, "transaction")
+    dsn = f"host=127.0.0.1 port={port} dbname={db} user=postgres"
+    s = source(dsn).wait_listening()
+    with contextlib.closing(psycopg2.connect(dsn)) as other, other.cursor() as cursor:
+        # The session on which LISTEN was executed, held by a transaction.
+        cursor.execute("CREATE TABLE one (a int)")
+        cursor.execute("SELECT current_setting('search_path'), current_setting('default_transaction_read_only')")
+        assert cursor.fetchone() == ('"$user", public', "off")
+        s.wait_listening("pooler")
+        other.commit()
+    s.wait_objects(names("one"))
+    assert s.state["journal"]
+    assert "backing_off" not in [m["state"] for m in s.of("state")]
+
+
+def test_behind_a_pooler_in_session_mode(pg, source, database, pooler):
+    db = database(pg)
+    s = source(f"host=127.0.0.1 port={pooler(pg, 'session')} dbname={db} user=postgres").wait_listening()
+    pg.sql("CREATE TABLE one (a int)", db)
+    s.wait_objects(names("one"))
+    assert s.state["condition"] == "ok"
