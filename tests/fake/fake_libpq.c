@@ -113,9 +113,12 @@ void fake_libpq_end(void)
 	assert_int_equal(fake.n_conns, 0);
 }
 
-void fake_libpq_flush(int n)
+int fake_libpq_flush(int n)
 {
+	int left = fake.flush;
+
 	fake.flush = n;
+	return left;
 }
 
 void fake_libpq_tls(unsigned int n)

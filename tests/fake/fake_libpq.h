@@ -49,8 +49,9 @@ void fake_libpq_end(void);
 /* Whether all steps were played. */
 int fake_libpq_done(void);
 
-/* The next so many PQflush() say that there is more to write; or that it fails (-1). */
-void fake_libpq_flush(int n);
+/* The next so many PQflush() say that there is more to write; or that it fails (-1). Returns how many
+ * of those before are left. */
+int fake_libpq_flush(int n);
 /* The next so many reads leave bytes inside TLS. */
 void fake_libpq_tls(unsigned int n);
 /* PQsetSingleRowMode() refuses. */

@@ -313,7 +313,7 @@ static void test_a_batch(_unused_ void **state)
 	struct owner o = { .run = two, .n_run = 2 };
 
 	begin(&o, script);
-	fake_libpq_flush(3);
+	(void)fake_libpq_flush(3);
 	wait_for(&o, "done");
 	assert_false(pgconn_busy(o.conn));
 	end(&o, "connected row0=x row0=NULL c(p) notified row1=a row1=b done ");
@@ -561,13 +561,30 @@ static void test_a_write_that_fails(_unused_ void **state)
 
 	begin(&o, script);
 	wait_for(&o, "connected");
-	fake_libpq_flush(-1);
+	(void)fake_libpq_flush(-1);
 	assert_int_equal(pgconn_run(o.conn, two, 2, LONG_ENOUGH), 0);
 	/* Not inside the call; and who tries once more before it is told does no harm. */
 	assert_null(strstr(o.told.data, "failed"));
 	assert_int_equal(pgconn_run(o.conn, two, 2, LONG_ENOUGH), 0);
 	wait_for(&o, "failed");
 	end(&o, "connected failed ");
+}
+
+/* The server reads slowly and says nothing: what is left goes when there is room. */
+static void test_a_write_that_takes_long(_unused_ void **state)
+{
+	static const struct fake_step script[] = { CONNECT, SENT, FINISH };
+	struct owner o = { 0 };
+
+	begin(&o, script);
+	wait_for(&o, "connected");
+	assert_int_equal(loop_turn(loop, false), 0);
+	(void)fake_libpq_flush(3);
+	assert_int_equal(pgconn_run(o.conn, two, 2, LONG_ENOUGH), 0);
+	for (int i = 0; i < 5; i++)
+		assert_int_equal(loop_turn(loop, false), 0);
+	assert_int_equal(fake_libpq_flush(0), 0);
+	end(&o, "connected ");
 }
 
 static void test_freed_inside_each_callback(_unused_ void **state)
@@ -698,6 +715,7 @@ int main(void)
 		TEST(test_lost_within_a_batch),
 		TEST(test_lost_without_a_word),
 		TEST(test_a_write_that_fails),
+		TEST(test_a_write_that_takes_long),
 		TEST(test_freed_inside_each_callback),
 		TEST(test_check_dsn),
 		TEST(test_dsn_host),

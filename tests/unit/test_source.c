@@ -370,6 +370,32 @@ static void test_nothing_is_left_in_a_poolers_session(_unused_ void **state)
 	"{\"type\": \"ddl_command_end\", \"tag\": \"DROP TABLE\", \"timestamp\": " \
 	"\"2025-11-07T12:34:56.789Z\"}"
 
+static void test_a_condition_is_told_once(_unused_ void **state)
+{
+	static const struct fake_step script[] = {
+		CONNECT,
+		SETTINGS,
+		LISTEN,
+		AUDIT("77|f|1|readable|disabled"),
+		FIRST_IDENTITY("~|~|~|~|f|f"),
+		FIRST_PAGE("100:100:"),
+		AUDIT("77|f|1|readable|disabled"),
+		GUARD,
+		SEND_PAGE("100:100:"),
+		{ FAKE_INPUT, { GUARD_ROW, EMPTY_PAGE("100:100:") } },
+		SCRIPT_END,
+	};
+
+	t.conf.heartbeat = 10 * USEC_PER_MSEC;
+	start(script, NULL);
+	wait_for("catching_up");
+	t.conf.heartbeat = 3600 * USEC_PER_SEC;
+	play();
+	told("waiting resolving connecting setting_up resync=condition_began (trigger_disabled) "
+	     "catching_up cursor=100:100: listening attempted ");
+	end(source_script_finish);
+}
+
 static void test_listen_mode(_unused_ void **state)
 {
 	static const struct fake_step script[] = {
@@ -649,6 +675,7 @@ int main(void)
 		TEST(test_standby_and_promotion),
 		TEST(test_behind_a_pooler),
 		TEST(test_nothing_is_left_in_a_poolers_session),
+		TEST(test_a_condition_is_told_once),
 		TEST(test_listen_mode),
 		TEST(test_other_channels_beside_the_journal),
 		TEST(test_untrusted),

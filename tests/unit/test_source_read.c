@@ -207,6 +207,77 @@ static void test_a_guard_that_never_agrees_with_the_audit(_unused_ void **state)
 
 /* --- rows that cannot be sent --- */
 
+static void test_breaks_off(_unused_ void **state)
+{
+	static const struct fake_step script[] = {
+		CONNECT,
+		SETTINGS,
+		LISTEN,
+		AUDIT_OK,
+		FIRST_IDENTITY("~|~|~|~|f|f"),
+		GUARD,
+		PREPARE_PAGE,
+		SEND_PAGE("~", "~", "~", "~", "1000"),
+		{ FAKE_INPUT,
+		  { GUARD_ROW, "command", "end", ("row:100:100:|~|2|1|" ID1 "|50|" PAYLOAD) } },
+		{ FAKE_INPUT, { "lost:gone" } },
+		FINISH,
+		CONNECT,
+		SETTINGS,
+		LISTEN,
+		AUDIT_OK,
+		FIRST_IDENTITY("~|~|~|~|f|f"),
+		GUARD,
+		PREPARE_PAGE,
+		SEND_PAGE("~", "~", "~", "~", "1000"),
+		{ FAKE_INPUT,
+		  { GUARD_ROW, "command", "end", ("row:100:100:|~|1|1|" ID1 "|50|" PAYLOAD),
+		    "tuples", "end", "sync" } },
+		SCRIPT_END,
+	};
+
+	start(script, NULL);
+	while (!fake_libpq_done())
+		assert_int_equal(loop_turn(t.loop, true), 0);
+	turns(5);
+	told("waiting resolving connecting setting_up (ok) catching_up change1 backing_off attempted "
+	     "waiting resolving connecting setting_up catching_up change1/again cursor=100:100: "
+	     "listening ");
+	end(source_script_finish);
+}
+
+/* An id that was drawn early and committed late is not the newest. */
+static void test_the_newest_row(_unused_ void **state)
+{
+	static const struct fake_step rings[] = {
+		{ FAKE_INPUT, { "notify:schema_changed:" } },
+		GUARD,
+		SEND_PAGE("100:100:"),
+		{ FAKE_INPUT,
+		  { GUARD_ROW, ("row:105:105:|~|1|9|" ID2 "|102|" PAYLOAD), "tuples", "end",
+		    "sync" } },
+		SCRIPT_END,
+	};
+	static const struct fake_step late[] = {
+		{ FAKE_INPUT, { "notify:schema_changed:" } },
+		GUARD,
+		SEND_PAGE("105:105:"),
+		{ FAKE_INPUT,
+		  { GUARD_ROW, ("row:106:106:|~|1|8|" ID1 "|101|" PAYLOAD), "tuples", "end",
+		    "sync" } },
+		SCRIPT_END,
+	};
+
+	start_up();
+	play_more(rings);
+	play_more(late);
+	told("change2 cursor=105:105: change1 cursor=106:106: ");
+	assert_int_equal(t.cursor.row_id, 9);
+	assert_int_equal(t.cursor.row_xid, 102);
+	assert_string_equal(t.cursor.row_event_id, ID2);
+	end(source_script_finish);
+}
+
 static void test_row_by_row(_unused_ void **state)
 {
 #define UNSENDABLE "error:22P05:no such character in UTF8", "end", "sync"
@@ -441,8 +512,12 @@ static void test_who_rings_for_nothing(_unused_ void **state)
 	usec_t began;
 
 	start_up();
-	for (int i = 0; i < 3; i++)
-		play_more(ring);
+	/* Three times at once: nothing but what the sockets bring. */
+	for (int i = 0; i < 3; i++) {
+		fake_libpq_append(ring);
+		turns(20);
+		assert_true(fake_libpq_done());
+	}
 	began = clock_monotonic();
 	play_more(only_rings);
 	play_more(only_rings);
@@ -463,6 +538,8 @@ int main(void)
 		TEST(test_rereads),
 		TEST(test_the_guard),
 		TEST(test_a_guard_that_never_agrees_with_the_audit),
+		TEST(test_breaks_off),
+		TEST(test_the_newest_row),
 		TEST(test_row_by_row),
 		TEST(test_no_rows_behind_the_one_that_cannot_be_sent),
 		TEST(test_a_read_that_fails_for_good),
