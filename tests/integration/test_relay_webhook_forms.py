@@ -1,6 +1,7 @@
 """Every form of a webhook, read by the libraries that receivers use; batches and debouncing."""
 
 import base64
+import contextlib
 import json
 import os
 import subprocess
@@ -9,7 +10,7 @@ from urllib.parse import unquote
 
 import pytest
 
-from harness.changes import arrived, check_events
+from harness.changes import arrived, check_events, resyncs
 from harness.postgres import ROOT
 from harness.unixsub import Subscriber
 from harness.wait import wait_until
@@ -267,3 +268,26 @@ def test_a_reload_that_ends_debouncing_lets_go_what_waits(webhook, deliver):
     r.reload()
     wait_events(webhook, s)
     assert len(webhook.requests) == 4
+
+
+def test_a_resync_is_not_hidden_by_what_follows_it(webhook, deliver):
+    go = held(webhook)
+    s, r = deliver(webhook, channels=["schema_changed", CHANNEL], debounce="500ms", format="raw", timeout="1min")
+    path = r.path("changes")
+    r.config["sinks"]["log"] = {"type": "unix", "path": path}
+    r.config["databases"]["one"]["backoff"] = QUICK
+    r.tolerate(r'database "one": ')
+    r.start()
+    with contextlib.closing(Subscriber(path)) as reader:
+        # The first resync is held; these come meanwhile.
+        s.table("before")
+        wait_until(lambda: len(arrived(reader.received(), "one")) == 1, "the daemon has read it")
+        before = len(resyncs(reader.received()))
+        s.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'schemarelay' AND datname = current_database()")
+        wait_until(lambda: len(resyncs(reader.received())) > before, "a resync")
+        s.table("after")
+        wait_until(lambda: len(arrived(reader.received(), "one")) == 2, "the daemon has read it")
+    go.set()
+    webhook.wait_requests(3)
+    assert [q.json()["tag"] for q in webhook.requests] == ["RESYNC", "RESYNC", "CREATE TABLE"]
+    assert webhook.requests[2].json()["objects"][0]["identity"] == "public.after"
