@@ -212,9 +212,9 @@ def test_a_missing_trigger(pg, source, database):
     s.wait_listening("trigger_missing").wait_resync("condition_began")
 
 
-def test_event_triggers_switched_off(pg, source, database):
-    if pg.major < 17:
-        pytest.skip("event_triggers came with 17")
+def test_event_triggers_switched_off(pg17, source, database):
+    """The setting came with 17."""
+    pg = pg17
     db = database(pg)
     s = source(pg.dsn(db)).wait_listening()
     pg.sql(f"ALTER DATABASE {db} SET event_triggers = off")
