@@ -2,10 +2,12 @@
 
 /*
  * What a TLS client shows and trusts: certificates and key as PEM in memory, read and checked once,
- * so that no connection touches the disk. The key is wiped when it goes.
+ * so that no connection touches the disk. The key is wiped when it goes. And TLS on sockets of our
+ * own, for what is not HTTP.
  */
 
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/cleanup.h"
 #include "base/macro.h"
@@ -47,3 +49,46 @@ const char *tls_verify_text(long code);
 /* Decrypted bytes that wait inside @ssl, an OpenSSL SSL * that another library owns, while its socket
  * may be quiet: a watch on the socket will not tell of them. 0 for NULL. */
 size_t tls_pending(const void *ssl);
+
+/* --- a client's streams ---------------------------------------------------------------------- */
+
+/* What all connections of a client share. */
+struct tls_context;
+
+/*
+ * As tls_credentials_new(); without a ca_file the system's authorities are trusted. The peer is always
+ * verified; TLS 1.2 or newer. Blocks on the disk; nothing below does.
+ */
+int tls_context_new(struct tls_context **ret, const struct tls_files *files,
+		    char **ret_message) _must_check_;
+struct tls_context *tls_context_free(struct tls_context *c); /* takes NULL, returns NULL */
+
+/* TLS on a connected, non-blocking socket. */
+struct tls_stream;
+
+enum {
+	TLS_E_WANT_READ = TLS_E_INVALID + 1, /* call again when the socket can be read */
+	TLS_E_WANT_WRITE,                    /* ... can be written */
+	TLS_E_CLOSED,                        /* the peer has ended it */
+	TLS_E_FAILED, /* tls_stream_error() says why; the stream is of no use */
+};
+
+/* @fd stays the caller's, and outlives the stream. The peer's certificate must be for @host, a name or
+ * an address. The program ignores SIGPIPE. -ENOMEM. */
+int tls_stream_new(struct tls_stream **ret, struct tls_context *c, int fd,
+		   const char *host) _must_check_;
+/* Tells the peer, if the socket takes it. Takes NULL, returns NULL. */
+struct tls_stream *tls_stream_free(struct tls_stream *s);
+
+/* 0: it is done. A peer may still refuse the client's certificate afterwards (TLS 1.3): the first read
+ * tells. */
+int tls_stream_handshake(struct tls_stream *s) _must_check_;
+/* 0: @ret_n > 0 bytes were taken, and are with the kernel. After WANT_...: the same bytes again, at any
+ * place, more may follow them. */
+int tls_stream_write(struct tls_stream *s, const char *data, size_t n, size_t *ret_n) _must_check_;
+/* 0: @ret_n > 0 bytes. */
+int tls_stream_read(struct tls_stream *s, char *data, size_t n, size_t *ret_n) _must_check_;
+/* Bytes that the kernel was given so far, of all kinds, encrypted. */
+uint64_t tls_stream_n_wire(struct tls_stream *s);
+/* Of the newest TLS_E_FAILED. */
+const char *tls_stream_error(const struct tls_stream *s);

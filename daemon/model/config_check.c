@@ -19,7 +19,6 @@ static const struct {
 	uint64_t low, high;
 } not_in_this_build[] = {
 	{ SINK_BIT(SINK_JOURNALD), "type", SINK_JOURNALD, SINK_JOURNALD },
-	{ SINK_BIT(SINK_SYSLOG), "transport", SYSLOG_TLS, SYSLOG_TLS },
 };
 
 static const struct option *row_of(const struct config_context *c, const char *key)

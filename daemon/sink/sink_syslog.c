@@ -1,6 +1,6 @@
 /*
- * Syslog. model/syslog.c makes the messages. Over TCP each has its length before it (RFC 6587, octet
- * counting), and stream.c does the rest. Over datagrams, the local daemon's socket (/dev/log) and UDP,
+ * Syslog. model/syslog.c makes the messages. Over TCP and TLS each has its length before it (RFC 6587,
+ * octet counting; RFC 5425), and stream.c does the rest. Over datagrams, the local daemon's socket (/dev/log) and UDP,
  * they are handed to the kernel here, in the order of the submissions, which is when they count as
  * delivered.
  *
@@ -24,6 +24,7 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "loop/resolver.h"
+#include "loop/tls.h"
 #include "model/syslog.h"
 #include "sink/sink.h"
 #include "sink/sink_registry.h"
@@ -42,7 +43,8 @@ struct syslog_sink {
 	struct loop_io *io;
 	struct loop_timer *timer; /* QUEUE_PATIENCE */
 	struct strbuf message;    /* that is being sent */
-	struct stream *stream;    /* TCP; nothing else is used then */
+	struct stream *stream;    /* TCP, TLS; nothing else is used then */
+	struct tls_context *tls;
 	struct delivery **waiting;
 	size_t n_waiting, n_waiting_size;
 
@@ -393,6 +395,7 @@ static void sink_syslog_close(struct sink *s)
 	if (!u)
 		return;
 	u->stream = stream_free(u->stream);
+	u->tls = tls_context_free(u->tls);
 	u->query = resolver_cancel(u->query);
 	u->io = loop_io_free(u->io);
 	u->fd = close_fd(u->fd);
@@ -410,30 +413,41 @@ static size_t limit_of(enum syslog_transport transport)
 	return transport == SYSLOG_UDP ? SYSLOG_LIMIT_UDP : SYSLOG_LIMIT_STREAM;
 }
 
-static int open_stream(struct syslog_sink *u, const struct syslog_conf *conf)
+/* Positive: see sink_ops.open. */
+static int open_stream(struct syslog_sink *u, const struct syslog_conf *conf, char **ret_message)
 {
+	struct tls_files files = {
+		.ca_file = conf->ca_file,
+		.certificate_file = conf->client_certificate_file,
+		.key = conf->client_key.bytes,
+		.n_key = conf->client_key.n_bytes,
+	};
 	struct stream_conf stream = {
 		.host = conf->host,
 		.port = conf->port,
 		.encode = encode_frame,
 		.userdata = u,
 	};
-	int r = stream_new(&u->stream, u->sink, &stream);
+	int k;
 
-	return r < 0 ? error_fold(r) : 0;
+	if (conf->transport == SYSLOG_TLS) {
+		k = tls_context_new(&u->tls, &files, ret_message);
+		if (k > 0)
+			return 1;
+		if (k < 0)
+			return error_fold(k);
+	}
+	stream.tls = u->tls;
+	k = stream_new(&u->stream, u->sink, &stream);
+	return k < 0 ? error_fold(k) : 0;
 }
 
 static int sink_syslog_open(struct sink *s, const struct sink_conf *conf, char **ret_message)
 {
 	enum syslog_transport transport = conf->syslog.transport;
-	struct syslog_sink *u;
-	int r;
+	struct syslog_sink *u = calloc(1, sizeof(*u));
+	int k;
 
-	if (transport == SYSLOG_TLS) {
-		*ret_message = strdup("the transport tls is not in this build");
-		return *ret_message ? 1 : error_origin(-ENOMEM);
-	}
-	u = calloc(1, sizeof(*u));
 	if (!u)
 		return error_origin(-ENOMEM);
 	s->impl = u;
@@ -441,14 +455,12 @@ static int sink_syslog_open(struct sink *s, const struct sink_conf *conf, char *
 	u->fd = -1;
 	u->pid = getpid();
 	u->limit = limit_of(transport);
-	r = loop_timer_new(&u->timer, s->env->loop, on_impatience, u);
-	if (r == 0 && transport == SYSLOG_TCP)
-		r = open_stream(u, &conf->syslog);
-	if (r < 0) {
+	k = loop_timer_new(&u->timer, s->env->loop, on_impatience, u);
+	if (k == 0 && (transport == SYSLOG_TCP || transport == SYSLOG_TLS))
+		k = open_stream(u, &conf->syslog, ret_message);
+	if (k)
 		sink_syslog_close(s);
-		return error_fold(r);
-	}
-	return 0;
+	return k;
 }
 
 static int sink_syslog_submit(struct sink *s, struct delivery *d, _unused_ unsigned int n)

@@ -2,11 +2,12 @@
  *	IDLE	    --submit-->  RESOLVING (host), CONNECTING (path)
  *	RESOLVING   --answer-->  CONNECTING
  *	CONNECTING  --refused--> CONNECTING, to the next address, or IDLE after the last one
- *		    --connected> UP
+ *		    --connected> UP, or with TLS HANDSHAKING
+ *	HANDSHAKING --done-----> UP
  *	UP	    --any end--> IDLE
  *
  * What is owed stands in `entries`, in the order of submission; the first `n_encoded` have their bytes
- * in `out` or sent. A prefix of those is sent (`end` <= n_sent).
+ * in `out` or sent; the first `n_sent_whole` of those are with our kernel, up to the last byte.
  *
  * SIOCOUTQ tells how much of what was sent is not acknowledged yet. Nothing wakes us when that changes,
  * so it is asked after each write, then by a timer that grows. It counts bytes on TCP, but memory on a
@@ -30,23 +31,32 @@
 #include "base/error.h"
 #include "base/limits.h"
 #include "loop/resolver.h"
+#include "loop/tls.h"
 #include "sink/sink.h"
 
 #define LOOKUP_PATIENCE  (10 * USEC_PER_SEC)
 #define CONNECT_PATIENCE (10 * USEC_PER_SEC) /* with one address */
 #define ACK_PATIENCE     (60 * USEC_PER_SEC) /* without any progress */
-#define ACK_FIRST        USEC_PER_MSEC       /* between two looks at the queue */
+#define TLS_PROBATION    (500 * USEC_PER_MSEC)
+#define ACK_FIRST        USEC_PER_MSEC /* between two looks at the queue */
 #define ACK_LAST         (100 * USEC_PER_MSEC)
 #define N_AHEAD          65536u /* bytes encoded and not sent; one message may be more */
 #define N_READ           4096u  /* bytes thrown away at once */
 #define READ_AT_ONCE     16u    /* times in one turn */
 #define N_DETAIL         256
 
-enum stream_state { STREAM_IDLE, STREAM_RESOLVING, STREAM_CONNECTING, STREAM_UP };
+enum stream_state {
+	STREAM_IDLE,
+	STREAM_RESOLVING,
+	STREAM_CONNECTING,
+	STREAM_HANDSHAKING,
+	STREAM_UP
+};
 
 struct entry {
 	struct delivery *delivery;
-	uint64_t end; /* of its message, in bytes since the connection was made */
+	uint64_t end;  /* of its message, in bytes since the connection was made */
+	uint64_t wire; /* the same as the kernel counts, once it is sent: encrypted, with TLS */
 };
 
 struct stream {
@@ -56,15 +66,18 @@ struct stream {
 	enum stream_state state;
 
 	struct entry *entries;
-	size_t n_entries, n_entries_size, n_encoded;
+	size_t n_entries, n_entries_size, n_encoded, n_sent_whole;
 	struct strbuf out;
-	uint64_t n_sent; /* bytes that our kernel has taken */
+	uint64_t n_sent; /* bytes of messages that our kernel has taken */
 	uint64_t n_encoded_bytes;
 	usec_t progress_at; /* CLOCK_MONOTONIC: when something was last acknowledged */
 	usec_t ack_delay;
 
 	int fd;
 	struct loop_io *io;
+	struct tls_stream *tls;
+	usec_t up_at;             /* CLOCK_MONOTONIC */
+	bool read_blocked;        /* TLS has to write before it can read */
 	bool write_blocked;       /* until the socket takes more */
 	bool broken;              /* a Unix peer ended without having read all */
 	struct loop_timer *timer; /* CONNECTING: the deadline; UP: the next look */
@@ -80,16 +93,22 @@ static struct loop *loop_of(const struct stream *st)
 
 /* --- failure --- */
 
+static void drop_socket(struct stream *st)
+{
+	st->io = loop_io_free(st->io);
+	st->tls = tls_stream_free(st->tls);
+	st->fd = close_fd(st->fd);
+}
+
 static void disconnect(struct stream *st)
 {
 	st->query = resolver_cancel(st->query);
-	st->io = loop_io_free(st->io);
-	st->fd = close_fd(st->fd);
+	drop_socket(st);
 	loop_timer_disarm(st->timer);
 	st->state = STREAM_IDLE;
-	st->write_blocked = st->broken = false;
+	st->write_blocked = st->read_blocked = st->broken = false;
 	strbuf_reset(&st->out);
-	st->n_encoded = 0;
+	st->n_encoded = st->n_sent_whole = 0;
 	st->n_sent = st->n_encoded_bytes = 0;
 }
 
@@ -132,6 +151,12 @@ static void fail_errno(struct stream *st, int error)
 
 /* --- what has arrived --- */
 
+/* Bytes that our kernel was given. */
+static uint64_t n_wire(const struct stream *st)
+{
+	return st->tls ? tls_stream_n_wire(st->tls) : st->n_sent;
+}
+
 /* How many bytes have. False: that cannot be known (any more). */
 static bool acknowledged(struct stream *st, uint64_t *ret)
 {
@@ -139,6 +164,8 @@ static bool acknowledged(struct stream *st, uint64_t *ret)
 	socklen_t n = sizeof(info);
 	int queued = 0, error = 0;
 
+	if (st->tls && usec_sub(loop_now(loop_of(st)), st->up_at) < TLS_PROBATION)
+		return false;
 	if (st->broken || ioctl(st->fd, SIOCOUTQ, &queued) < 0 || queued < 0)
 		return false;
 	if (st->path) {
@@ -152,7 +179,7 @@ static bool acknowledged(struct stream *st, uint64_t *ret)
 	}
 	if (getsockopt(st->fd, IPPROTO_TCP, TCP_INFO, &info, &n) < 0)
 		return false;
-	*ret = st->n_sent - MIN((uint64_t)queued, st->n_sent);
+	*ret = n_wire(st) - MIN((uint64_t)queued, n_wire(st));
 	return info.tcpi_state == TCP_ESTABLISHED || info.tcpi_state == TCP_CLOSE_WAIT;
 }
 
@@ -164,12 +191,13 @@ static void take_acknowledged(struct stream *st)
 
 	if (!acknowledged(st, &n))
 		return;
-	while (i < st->n_encoded && st->entries[i].end <= n)
+	while (i < st->n_sent_whole && st->entries[i].wire <= n)
 		sink_done_later(st->sink, st->entries[i++].delivery);
 	if (i == 0)
 		return;
 	st->n_entries -= i;
 	st->n_encoded -= i;
+	st->n_sent_whole -= i;
 	memmove(st->entries, st->entries + i, st->n_entries * sizeof(*st->entries));
 	st->progress_at = loop_now(loop_of(st));
 	st->ack_delay = ACK_FIRST;
@@ -211,15 +239,57 @@ static int fill(struct stream *st)
 
 static int watch(struct stream *st)
 {
-	int r = loop_io_set(st->io, LOOP_READ | (st->write_blocked ? LOOP_WRITE : 0));
+	bool write = st->write_blocked || st->read_blocked;
+	int r = loop_io_set(st->io, LOOP_READ | (write ? LOOP_WRITE : 0));
 
 	return r < 0 ? error_fold(r) : 0;
+}
+
+/* Sends some of what is encoded. False: no more goes for now, or the stream has failed. */
+static bool send_some(struct stream *st)
+{
+	size_t n = 0;
+	ssize_t k;
+
+	if (st->tls) {
+		switch (tls_stream_write(st->tls, st->out.data, st->out.len, &n)) {
+		case 0:
+			break;
+		case TLS_E_WANT_WRITE:
+			st->write_blocked = true;
+			return false;
+		case TLS_E_WANT_READ:
+			return false;
+		default:
+			fail(st, tls_stream_error(st->tls));
+			return false;
+		}
+	} else {
+		k = send(st->fd, st->out.data, st->out.len, MSG_NOSIGNAL | MSG_DONTWAIT);
+		if (k < 0 && errno != EAGAIN && errno != EINTR)
+			fail_errno(st, errno);
+		if (k < 0) {
+			/* An interruption, too, goes on with the next turn. */
+			st->write_blocked = st->state == STREAM_UP;
+			return false;
+		}
+		n = (size_t)k;
+	}
+	st->n_sent += n;
+	strbuf_consume(&st->out, n);
+	return true;
+}
+
+static void mark_sent(struct stream *st)
+{
+	while (st->n_sent_whole < st->n_encoded && st->entries[st->n_sent_whole].end <= st->n_sent)
+		st->entries[st->n_sent_whole++].wire = n_wire(st);
+	st->ack_delay = ACK_FIRST;
 }
 
 /* Sends what waits, as far as it goes, and sees what has arrived. */
 static int flush(struct stream *st)
 {
-	ssize_t n;
 	int r;
 
 	st->write_blocked = false;
@@ -227,23 +297,12 @@ static int flush(struct stream *st)
 		r = fill(st);
 		if (r < 0)
 			return error_fold(r);
-		if (st->out.len == 0)
+		if (st->out.len == 0 || !send_some(st))
 			break;
-		n = send(st->fd, st->out.data, st->out.len, MSG_NOSIGNAL | MSG_DONTWAIT);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0 && errno == EAGAIN) {
-			st->write_blocked = true;
-			break;
-		}
-		if (n < 0) {
-			fail_errno(st, errno);
-			return 0;
-		}
-		st->n_sent += (uint64_t)n;
-		strbuf_consume(&st->out, (size_t)n);
-		st->ack_delay = ACK_FIRST;
+		mark_sent(st);
 	}
+	if (st->state != STREAM_UP)
+		return 0;
 	take_acknowledged(st);
 	look_later(st);
 	return watch(st);
@@ -261,52 +320,131 @@ static void on_peer_end(struct stream *st)
 		disconnect(st);
 }
 
+enum receipt { GOT_SOME, GOT_NOTHING, GOT_END, GOT_ERROR };
+
+static enum receipt receive_tls(struct stream *st, char *buf, size_t size)
+{
+	size_t n;
+	int k = tls_stream_read(st->tls, buf, size, &n);
+
+	st->read_blocked = k == TLS_E_WANT_WRITE;
+	switch (k) {
+	case 0:
+		return GOT_SOME;
+	case TLS_E_WANT_READ:
+	case TLS_E_WANT_WRITE:
+		return GOT_NOTHING;
+	case TLS_E_CLOSED:
+		return GOT_END;
+	default:
+		fail(st, tls_stream_error(st->tls));
+		return GOT_ERROR;
+	}
+}
+
+static enum receipt receive(struct stream *st, char *buf, size_t size)
+{
+	ssize_t n;
+
+	if (st->tls)
+		return receive_tls(st, buf, size);
+	n = recv(st->fd, buf, size, MSG_DONTWAIT);
+	if (n > 0)
+		return GOT_SOME;
+	if (n == 0)
+		return GOT_END;
+	if (errno == EAGAIN || errno == EINTR)
+		return GOT_NOTHING;
+	fail_errno(st, errno);
+	return GOT_ERROR;
+}
+
 /* Throws away what the peer sends. */
 static void drain(struct stream *st)
 {
 	char buf[N_READ];
-	ssize_t n;
+	enum receipt k = GOT_SOME;
 
-	for (unsigned int i = 0; i < READ_AT_ONCE; i++) {
-		n = recv(st->fd, buf, sizeof(buf), MSG_DONTWAIT);
-		if (n == 0) {
-			on_peer_end(st);
-			return;
-		}
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0) {
-			if (errno != EAGAIN)
-				fail_errno(st, errno);
-			return;
-		}
-	}
+	for (unsigned int i = 0; i < READ_AT_ONCE && k == GOT_SOME; i++)
+		k = receive(st, buf, sizeof(buf));
+	if (k == GOT_END)
+		on_peer_end(st);
 }
 
 /* --- connecting --- */
 
 static int connect_next(struct stream *st, int error);
 
-static int on_connected(struct stream *st)
+static int on_up(struct stream *st)
 {
 	int r;
 
 	st->state = STREAM_UP;
-	st->progress_at = loop_now(loop_of(st));
+	st->up_at = st->progress_at = loop_now(loop_of(st));
 	loop_timer_disarm(st->timer);
 	r = flush(st);
 	return r < 0 ? error_fold(r) : 0;
 }
 
-static int step(struct stream *st)
+static int shake_hands(struct stream *st)
 {
-	int error = 0, r = 0;
+	int r = 0;
+
+	switch (tls_stream_handshake(st->tls)) {
+	case 0:
+		r = on_up(st);
+		break;
+	case TLS_E_WANT_READ:
+		r = loop_io_set(st->io, LOOP_READ);
+		break;
+	case TLS_E_WANT_WRITE:
+		r = loop_io_set(st->io, LOOP_READ | LOOP_WRITE);
+		break;
+	case TLS_E_CLOSED:
+		fail(st, "the connection was closed");
+		break;
+	default:
+		fail(st, tls_stream_error(st->tls));
+		break;
+	}
+	return r < 0 ? error_fold(r) : 0;
+}
+
+static int on_connected(struct stream *st)
+{
+	int r;
+
+	if (!st->conf.tls) {
+		r = on_up(st);
+		return r < 0 ? error_fold(r) : 0;
+	}
+	r = tls_stream_new(&st->tls, st->conf.tls, st->fd, st->host);
+	if (r < 0)
+		return error_fold(r);
+	st->state = STREAM_HANDSHAKING;
+	r = shake_hands(st);
+	return r < 0 ? error_fold(r) : 0;
+}
+
+static int step_connecting(struct stream *st)
+{
+	int error = 0, r;
 	socklen_t n = sizeof(error);
 
+	if (getsockopt(st->fd, SOL_SOCKET, SO_ERROR, &error, &n) < 0)
+		error = errno;
+	r = error ? connect_next(st, error) : on_connected(st);
+	return r < 0 ? error_fold(r) : 0;
+}
+
+static int step(struct stream *st)
+{
+	int r = 0;
+
 	if (st->state == STREAM_CONNECTING) {
-		if (getsockopt(st->fd, SOL_SOCKET, SO_ERROR, &error, &n) < 0)
-			error = errno;
-		r = error ? connect_next(st, error) : on_connected(st);
+		r = step_connecting(st);
+	} else if (st->state == STREAM_HANDSHAKING) {
+		r = shake_hands(st);
 	} else {
 		drain(st);
 		if (st->state == STREAM_UP)
@@ -329,7 +467,7 @@ static void on_timer(void *userdata)
 	struct stream *st = userdata;
 	int r = 0;
 
-	if (st->state == STREAM_CONNECTING) {
+	if (st->state != STREAM_UP) {
 		r = connect_next(st, ETIMEDOUT);
 	} else {
 		take_acknowledged(st);
@@ -367,8 +505,7 @@ static int connect_to(struct stream *st, const struct sockaddr *address, socklen
 	int r;
 
 	*ret_error = 0;
-	st->io = loop_io_free(st->io);
-	st->fd = close_fd(st->fd);
+	drop_socket(st);
 	st->state = STREAM_CONNECTING;
 	st->fd = socket(address->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (st->fd < 0) {

@@ -6,7 +6,8 @@
  *
  * The connection is made when something is submitted, and kept. A delivery is done (OK) once the
  * peer's kernel has acknowledged the last byte of its message (TCP, TLS), or the peer's program has
- * read it (Unix). On any failure all deliveries that are not done are answered RETRY; they will be
+ * read it (Unix). A TLS peer may refuse us when the handshake is over for us, for our certificate or
+ * the lack of one, and throws away what it had taken: so nothing is done in a connection's first 500 ms. On any failure all deliveries that are not done are answered RETRY; they will be
  * submitted again, whole, and sent on the next connection. So one can arrive twice, but none is lost
  * on the way to the peer's host.
  *
@@ -19,11 +20,13 @@
 
 struct sink;
 struct stream;
+struct tls_context;
 
 struct stream_conf {
 	const char *path; /* of a Unix stream socket; or NULL, and: */
 	const char *host;
 	unsigned int port;
+	struct tls_context *tls; /* or NULL; outlives the stream */
 	/* Appends the delivery's message with its frame. -ENOMEM. */
 	int (*encode)(void *userdata, struct strbuf *b, const struct delivery *d);
 	void *userdata;

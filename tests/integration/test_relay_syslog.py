@@ -131,3 +131,38 @@ def test_tcp_cut_in_the_middle_of_a_message(pg, relay, stage, rsyslog, proxy):
     whole = [i for i, m in enumerate(arrived()) if m.endswith("begin" + "x" * 7000 + "end")]
     assert len(whole) == 1
     assert "public.after" in arrived()[whole[0] + 1]
+
+
+def by_tls(rsyslog_tls, **options):
+    return {"transport": "tls", "address": f"localhost:{rsyslog_tls.tls_port}", "ca_file": rsyslog_tls.file("ca.pem"), **options}
+
+
+def test_tls_with_a_client_certificate(pg, relay, stage, rsyslog_tls):
+    s = stage(pg)
+    client = {"client_certificate_file": rsyslog_tls.file("client.pem"), "client_key_file": rsyslog_tls.file("client.key")}
+    audit(relay, s, **by_tls(rsyslog_tls, **client)).start()
+    s.tables("t", 10)
+    messages = wait_messages(rsyslog_tls, 10)
+    assert numbers_of(messages) == list(range(10))
+    for m in messages:
+        assert (m["input"], m["severity"], m["msgid"]) == ("tls", "notice", "CREATE_TABLE")
+        assert structured(m["data"])["database"] == "one"
+
+
+def test_tls_without_the_client_certificate_that_is_wanted(pg, relay, stage, rsyslog_tls):
+    """The receiver's kernel takes what we send before its program refuses us: that counts for nothing."""
+    s = stage(pg)
+    r = audit(relay, s, **by_tls(rsyslog_tls)).expect(r'sink "audit": .*next try in').start()
+    s.table("t0")
+    r.wait_log(r'sink "audit": .*next try in')
+    assert rsyslog_tls.messages() == []
+
+
+def test_tls_of_an_unknown_authority(pg, relay, stage, rsyslog_tls):
+    s = stage(pg)
+    options = by_tls(rsyslog_tls)
+    del options["ca_file"]
+    r = audit(relay, s, **options).expect(r'sink "audit": .*its certificate is refused: .*next try in').start()
+    s.table("t0")
+    r.wait_log(r'sink "audit": .*its certificate is refused')
+    assert rsyslog_tls.messages() == []

@@ -428,20 +428,6 @@ static void test_path_is_too_long(void **state)
 	expect_detail(t, path, "File name too long");
 }
 
-static void test_other_transports(void **state)
-{
-	struct fixture *t = *state;
-
-	for (enum syslog_transport k = SYSLOG_TLS; k <= SYSLOG_TLS; k++) {
-		char *message = NULL;
-
-		t->fake.conf.syslog.transport = k;
-		assert_int_equal(fake_sink_open(&t->fake, &message), 1);
-		assert_non_null(strstr(message, "this build"));
-		free(message);
-	}
-}
-
 /* --- UDP --- */
 
 static void test_udp(void **state)
@@ -715,7 +701,6 @@ int main(void)
 		TEST(test_what_the_kernel_says),
 		TEST(test_a_kernel_that_wants_less),
 		TEST(test_path_is_too_long),
-		TEST(test_other_transports),
 		TEST(test_udp),
 		TEST(test_udp_nobody_listens),
 		TEST(test_udp_by_name),

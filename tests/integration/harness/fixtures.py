@@ -2,6 +2,7 @@
 it failed."""
 
 import contextlib
+import glob
 import itertools
 import os
 import shutil
@@ -16,7 +17,7 @@ from harness.dns import DeadDns
 from harness.postgres import Postgres
 from harness.proxy import Proxy
 from harness.relay import Relay
-from harness.syslog import Rsyslog
+from harness.syslog import TLS_DRIVER, Rsyslog
 from harness.unixsub import Subscriber
 from harness.webhook import Webhook
 
@@ -103,6 +104,13 @@ def subscribe(closing):
 @pytest.fixture
 def rsyslog(closing):
     return _closed(closing, Rsyslog())
+
+
+@pytest.fixture
+def rsyslog_tls(closing):
+    if not glob.glob(TLS_DRIVER):
+        missing("rsyslogd cannot do TLS: rsyslog-openssl is missing")
+    return _closed(closing, Rsyslog(tls=True))
 
 
 @pytest.fixture

@@ -12,6 +12,24 @@ from harness.wait import wait_until
 
 PROGRAM = "/usr/sbin/rsyslogd"
 
+# Made anew for each receiver: an authority, the receiver's certificate, and one for a client.
+CERTIFICATES = """\
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=authority -keyout ca.key -out ca.pem
+for name in server client; do
+	openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=$name -keyout $name.key -out $name.csr
+	printf 'subjectAltName=DNS:localhost,IP:127.0.0.1' >ext
+	openssl x509 -req -in $name.csr -days 2 -CA ca.pem -CAkey ca.key -CAcreateserial -extfile ext -out $name.pem
+done
+"""
+
+TLS_DRIVER = "/usr/lib/*/rsyslog/lmnsd_ossl.so"
+
+TLS_CONFIG = """\
+input(type="imtcp" address="127.0.0.1" port="{tls_port}" name="tls" streamDriver.name="ossl" streamDriver.mode="1"
+	streamDriver.authMode="x509/certvalid" streamDriver.CAFile="{dir}/ca.pem" streamDriver.CertFile="{dir}/server.pem"
+	streamDriver.KeyFile="{dir}/server.key")
+"""
+
 CONFIG = """\
 global(workDirectory="{dir}" maxMessageSize="64k")
 module(load="imuxsock" SysSock.Use="off")
@@ -40,14 +58,20 @@ action(type="omfile" file="{dir}/out" template="parsed")
 class Rsyslog:
     """`socket` stands in for /dev/log, `address` is host:port for UDP, `tcp_address` for TCP."""
 
-    def __init__(self):
+    def __init__(self, tls=False):
         self.directory = Path(tempfile.mkdtemp(prefix="sr-syslog-"))
         self.port = free_port()
         self.tcp_port = free_port()
+        self.tls_port = free_port() if tls else None
         self.socket = str(self.directory / "log")
         self.address = f"127.0.0.1:{self.port}"
         self.tcp_address = f"127.0.0.1:{self.tcp_port}"
         config = CONFIG.format(dir=self.directory, port=self.port, tcp_port=self.tcp_port)
+        if tls:
+            subprocess.run(["sh", "-ec", CERTIFICATES], cwd=self.directory, check=True, capture_output=True)
+            config += TLS_CONFIG.format(dir=self.directory, tls_port=self.tls_port)
+            # rsyslogd reads it as another user.
+            (self.directory / "server.key").chmod(0o644)
         (self.directory / "conf").write_text(config, encoding="ascii")
         user = unprivileged_user()
         if user:
@@ -70,7 +94,8 @@ class Rsyslog:
         return os.path.exists(self.socket) and self._listens()
 
     def _listens(self):
-        return self._is_bound("udp", self.port) and self._is_bound("tcp", self.tcp_port)
+        ports = [self.tcp_port, self.tls_port] if self.tls_port else [self.tcp_port]
+        return self._is_bound("udp", self.port) and all(self._is_bound("tcp", port) for port in ports)
 
     @staticmethod
     def _is_bound(protocol, port):
@@ -78,8 +103,12 @@ class Rsyslog:
         with open(f"/proc/net/{protocol}", encoding="ascii") as f:
             return any(line.split()[1] == wanted for line in f)
 
+    def file(self, name):
+        """The path of "ca.pem", "client.pem" or "client.key"."""
+        return str(self.directory / name)
+
     def messages(self, of_input=None):
-        """What has arrived so far ("imuxsock", "imudp" or "imtcp" only), as dicts."""
+        """What has arrived so far ("imuxsock", "imudp", "imtcp" or "tls" only), as dicts."""
         out = self.directory / "out"
         lines = out.read_text(encoding="utf-8", errors="surrogateescape").split("\n")[:-1] if out.exists() else []
         # rsyslogd says hello by itself.
