@@ -10,137 +10,9 @@
 
 #include "base/limits.h"
 #include "base/strbuf.h"
+#include "config_fixture.h"
 #include "fake_malloc.h"
 #include "model/config.h"
-
-#define SECRET "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
-
-/* $CREDENTIALS_DIRECTORY of all tests. */
-static char credentials[] = "/tmp/test-config-XXXXXX";
-
-static int check_dsn(const char *dsn, bool *ret_has_password, char **ret_message)
-{
-	if (strchr(dsn, ',')) {
-		*ret_message = strdup("several hosts: the relay wants one");
-		return *ret_message ? 1 : -ENOMEM;
-	}
-	*ret_has_password = strstr(dsn, "password=");
-	return 0;
-}
-
-static const struct config_env env = {
-	.credentials_directory = credentials,
-	.check_dsn = check_dsn,
-};
-
-static char *in_credentials(char buf[256], const char *name)
-{
-	(void)snprintf(buf, 256, "%s/%s", credentials, name);
-	return buf;
-}
-
-static void put_bytes(const char *name, const void *data, size_t n, mode_t mode)
-{
-	char path[256];
-	FILE *f;
-
-	(void)unlink(in_credentials(path, name));
-	f = fopen(path, "we");
-	assert_non_null(f);
-	assert_int_equal(fwrite(data, 1, n, f), n);
-	assert_int_equal(fclose(f), 0);
-	assert_int_equal(chmod(path, mode), 0);
-}
-
-static void put(const char *name, const char *text)
-{
-	put_bytes(name, text, strlen(text), 0600);
-}
-
-static int make_credentials(_unused_ void **state)
-{
-	static char large[LIMIT_SECRET_BYTES + 1];
-	char path[256];
-
-	if (!mkdtemp(credentials))
-		return -1;
-	memset(large, 'x', sizeof(large));
-	put("password", "p w\n");
-	put("two-lines", "a:b\n\n");
-	put("empty", "\n");
-	put_bytes("large", large, sizeof(large), 0600);
-	put_bytes("nul", "a\0b", 3, 0600);
-	put_bytes("open", "x", 1, 0644);
-	put_bytes("open.secret", SECRET, strlen(SECRET), 0604);
-	put("new.secret", SECRET "\n");
-	put("old.secret", SECRET);
-	put("short.secret", "whsec_QUJD\n");
-	put("long.secret",
-	    "whsec_"
-	    "QUJDQUJDQUJDQUJDQUJDQUJDQUJDQUJDQUJDQUJDQUJDQUJDQUJDQUJDQUJDQUJDQUJDQUJDQUJD"
-	    "QUJDQUJDQUJDQUJD");
-	put("longer.secret",
-	    "whsec_"
-	    "QUJDQUJDQUJDQUJDQUJDQUJDQUJDQUJDQUJDQUJDQUJDQUJDQUJDQUJDQUJDQUJDQUJDQUJD"
-	    "QUJDQUJDQUJD");
-	put("bad.secret", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaS");
-	put("token", "abc.def\n");
-	put("two-words", "abc def\n");
-	put("basic", "user:pass word\n");
-	put("ca.pem", "# mine\n-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
-	put("key.pem", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n");
-	put("locked.pem", "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n");
-	return mkfifo(in_credentials(path, "fifo"), 0600);
-}
-
-static int remove_credentials(_unused_ void **state)
-{
-	DIR *d = opendir(credentials);
-	struct dirent *e;
-	char path[512];
-
-	if (!d)
-		return -1;
-	while ((e = readdir(d))) {
-		(void)snprintf(path, sizeof(path), "%s/%s", credentials, e->d_name);
-		(void)unlink(path);
-	}
-	(void)closedir(d);
-	return rmdir(credentials);
-}
-
-/* Loads @path; the configuration, or NULL and the errors in @errors. */
-static struct config *load(const char *path, struct config_errors *errors)
-{
-	struct config *c = NULL;
-	int r;
-
-	*errors = (struct config_errors){ .list = { .n = 0 } };
-	r = config_load(&c, path, &env, errors);
-	assert_in_range(r, 0, CONFIG_E_INVALID);
-	assert_int_equal(r == 0, c != NULL);
-	assert_int_equal(r == 0, errors->list.n == 0);
-	return c;
-}
-
-/* Loads @text as a file of its own. */
-static struct config *load_text(const char *text, struct config_errors *errors)
-{
-	char path[256];
-
-	put("text.json", text);
-	return load(in_credentials(path, "text.json"), errors);
-}
-
-static struct config *load_good(const char *text)
-{
-	struct config_errors errors;
-	struct config *c = load_text(text, &errors);
-
-	if (!c)
-		fail_msg("%s", errors.list.items[0]);
-	return c;
-}
 
 /* The lines, without the folder in front of file names. */
 static char *joined(const struct strlist *list, const char *folder)
@@ -198,7 +70,7 @@ static void walk(const char *folder, const char *suffix, bool good)
 		(void)snprintf(path, sizeof(path), "%s%s", folder, e->d_name);
 		(void)snprintf(beside, sizeof(beside), "%s%.*s%s", folder, (int)(dot - e->d_name),
 			       e->d_name, suffix);
-		c = load(path, &errors);
+		c = fixture_load(path, &errors);
 		expected = read_text(beside);
 		got = joined(c ? &c->warnings : &errors.list, folder);
 		if ((c != NULL) != good || strcmp(got, expected) != 0)
@@ -237,10 +109,11 @@ static void assert_list(const struct strlist *list, const char *joined_by_commas
 
 static void test_defaults(_unused_ void **state)
 {
-	struct config *c = load_good("{ \"databases\": { \"d\": { \"dsn\": \"dbname=d\" } }, "
-				     "\"sinks\": { \"a\": { \"type\": \"webhook\", \"url\": "
-				     "\"http://a\" }, \"b\": { \"type\": \"unix\", \"path\": "
-				     "\"/x\" }, \"c\": { \"type\": \"syslog\" } } }");
+	struct config *c =
+		fixture_load_good("{ \"databases\": { \"d\": { \"dsn\": \"dbname=d\" } }, "
+				  "\"sinks\": { \"a\": { \"type\": \"webhook\", \"url\": "
+				  "\"http://a\" }, \"b\": { \"type\": \"unix\", \"path\": "
+				  "\"/x\" }, \"c\": { \"type\": \"syslog\" } } }");
 	const struct database_conf *d = c->databases[0];
 	const struct sink_conf *s = c->sinks[0];
 
@@ -335,7 +208,7 @@ static void assert_everything_webhook(const struct sink_conf *s)
 	assert_string_equal(w->headers.items[0].value, "production");
 	assert_string_equal(w->basic_auth.bytes, "user:pass word");
 	assert_null(w->bearer_token.path);
-	assert_string_equal(w->ca_file, in_credentials(path, "ca.pem"));
+	assert_string_equal(w->ca_file, fixture_path(path, "ca.pem"));
 	assert_string_equal(w->client_certificate_file, path);
 	assert_non_null(strstr(w->client_key.bytes, "PRIVATE KEY"));
 	assert_int_equal(w->timeout, 500 * USEC_PER_MSEC);
@@ -379,7 +252,7 @@ static void test_batches(_unused_ void **state)
 			       "{ \"sinks\": { \"a\": { \"type\": \"webhook\", \"url\": "
 			       "\"http://a\", %s } } }",
 			       rows[i].options);
-		c = load_good(text);
+		c = fixture_load_good(text);
 		assert_int_equal(c->sinks[0]->webhook.batch_max, rows[i].batch_max);
 		assert_int_equal(c->sinks[0]->webhook.debounce, rows[i].debounce);
 		(void)config_free(c);
@@ -389,7 +262,7 @@ static void test_batches(_unused_ void **state)
 static void test_everything(_unused_ void **state)
 {
 	struct config_errors errors;
-	struct config *c = load(TEST_DATA "/config/good/everything.json", &errors);
+	struct config *c = fixture_load(TEST_DATA "/config/good/everything.json", &errors);
 	const struct sink_conf *s;
 	const struct database_conf *d;
 
@@ -442,7 +315,7 @@ static void test_everything(_unused_ void **state)
 static void test_shipped(_unused_ void **state)
 {
 	struct config_errors errors;
-	struct config *c = load(TEST_DATA "/../../conf/schemarelay.json", &errors);
+	struct config *c = fixture_load(TEST_DATA "/../../conf/schemarelay.json", &errors);
 
 	if (!c)
 		fail_msg("%s", errors.list.items[0]);
@@ -454,18 +327,18 @@ static void test_shipped(_unused_ void **state)
 
 static void test_state_directory(_unused_ void **state)
 {
-	struct config_env other = env;
+	struct config_env other = fixture_env;
 	struct config_errors errors = { .list = { .n = 0 } };
 	struct config *c;
 	char path[256];
 
 	other.state_directory = "/var/lib/a:/var/lib/b";
-	put("text.json", "{}");
-	assert_int_equal(config_load(&c, in_credentials(path, "text.json"), &other, &errors), 0);
+	fixture_put("text.json", "{}");
+	assert_int_equal(config_load(&c, fixture_path(path, "text.json"), &other, &errors), 0);
 	assert_string_equal(c->state_directory, "/var/lib/a");
 	assert_string_equal(c->path, path);
 	(void)config_free(c);
-	put("text.json", "{ \"state_directory\": \"/x\" }");
+	fixture_put("text.json", "{ \"state_directory\": \"/x\" }");
 	assert_int_equal(config_load(&c, path, &other, &errors), 0);
 	assert_string_equal(c->state_directory, "/x");
 	(void)config_free(c);
@@ -475,7 +348,7 @@ static void assert_refused(const char *path, const char *message)
 {
 	struct config_errors errors;
 
-	assert_null(load(path, &errors));
+	assert_null(fixture_load(path, &errors));
 	assert_int_equal(errors.list.n, 1);
 	if (!strstr(errors.list.items[0], message))
 		fail_msg("expected: %s\n     got: %s", message, errors.list.items[0]);
@@ -490,17 +363,18 @@ static void test_files_that_are_none(_unused_ void **state)
 
 	assert_refused("/no/such/file", "/no/such/file: cannot be opened: No such file");
 	assert_refused("/dev/zero", "/dev/zero: is not a regular file");
-	assert_refused(credentials, ": is a directory");
-	assert_refused(in_credentials(path, "fifo"), "fifo: is not a regular file");
+	assert_refused(fixture_credentials, ": is a directory");
+	assert_refused(fixture_path(path, "fifo"), "fifo: is not a regular file");
 	/* What it includes counts as well. */
-	put("text.json", "{ \"include\": [\"fifo\"] }");
-	assert_refused(in_credentials(path, "text.json"),
+	fixture_put("text.json", "{ \"include\": [\"fifo\"] }");
+	assert_refused(fixture_path(path, "text.json"),
 		       "text.json:1:15: include: /tmp/test-config-");
 	/* Itself, and the same file under another name, are passed over. */
-	put("other.json", "{ \"databases\": { \"a\": { \"dsn\": \"x\" } } }");
-	(void)unlink(in_credentials(link, "third.json"));
+	fixture_put("other.json", "{ \"databases\": { \"a\": { \"dsn\": \"x\" } } }");
+	(void)unlink(fixture_path(link, "third.json"));
 	assert_int_equal(symlink("other.json", link), 0);
-	c = load_text("{ \"include\": [\"text.json\", \"other.json\", \"third.json\"] }", &errors);
+	c = fixture_load_text("{ \"include\": [\"text.json\", \"other.json\", \"third.json\"] }",
+			      &errors);
 	assert_non_null(c);
 	assert_int_equal(c->n_databases, 1);
 	(void)config_free(c);
@@ -512,7 +386,7 @@ static void test_too_many_includes(_unused_ void **state)
 {
 	char folder[256], path[300];
 
-	assert_int_equal(mkdir(in_credentials(folder, "many"), 0700), 0);
+	assert_int_equal(mkdir(fixture_path(folder, "many"), 0700), 0);
 	for (unsigned int i = 0; i <= LIMIT_CONFIG_INCLUDES; i++) {
 		FILE *f;
 
@@ -522,15 +396,15 @@ static void test_too_many_includes(_unused_ void **state)
 		(void)fputs("{}", f);
 		(void)fclose(f);
 	}
-	put("text.json", "{ \"include\": [\"many/*\"] }");
-	assert_refused(in_credentials(path, "text.json"), "include: more than 1024 files");
+	fixture_put("text.json", "{ \"include\": [\"many/*\"] }");
+	assert_refused(fixture_path(path, "text.json"), "include: more than 1024 files");
 	for (unsigned int i = 0; i <= LIMIT_CONFIG_INCLUDES; i++) {
 		(void)snprintf(path, sizeof(path), "%s/%u.json", folder, i);
 		assert_int_equal(unlink(path), 0);
 		if (i == 0) {
 			/* The last one that is allowed. */
 			struct config_errors errors;
-			struct config *c = load(in_credentials(path, "text.json"), &errors);
+			struct config *c = fixture_load(fixture_path(path, "text.json"), &errors);
 
 			assert_non_null(c);
 			(void)config_free(c);
@@ -546,9 +420,9 @@ static void test_no_credentials(_unused_ void **state)
 	struct config *c;
 	char path[256];
 
-	put("text.json", "{ \"databases\": { \"a\": { \"dsn\": \"x\", \"password_file\": "
-			 "\"geheimnis\" } } }");
-	assert_int_equal(config_load(&c, in_credentials(path, "text.json"), &none, &errors),
+	fixture_put("text.json", "{ \"databases\": { \"a\": { \"dsn\": \"x\", \"password_file\": "
+				 "\"geheimnis\" } } }");
+	assert_int_equal(config_load(&c, fixture_path(path, "text.json"), &none, &errors),
 			 CONFIG_E_INVALID);
 	assert_int_equal(errors.list.n, 1);
 	assert_non_null(strstr(errors.list.items[0], "$CREDENTIALS_DIRECTORY is not set"));
@@ -564,7 +438,7 @@ static void test_include_beside_a_strange_name(_unused_ void **state)
 	char folder[256], path[300], other[300];
 	FILE *f;
 
-	assert_int_equal(mkdir(in_credentials(folder, "a[b]*\\"), 0700), 0);
+	assert_int_equal(mkdir(fixture_path(folder, "a[b]*\\"), 0700), 0);
 	(void)snprintf(path, sizeof(path), "%s/main.json", folder);
 	(void)snprintf(other, sizeof(other), "%s/x.json", folder);
 	f = fopen(path, "we");
@@ -575,7 +449,7 @@ static void test_include_beside_a_strange_name(_unused_ void **state)
 	assert_non_null(f);
 	(void)fputs("{ \"sinks\": { \"s\": { \"type\": \"unix\", \"path\": \"/x\" } } }", f);
 	(void)fclose(f);
-	c = load(path, &errors);
+	c = fixture_load(path, &errors);
 	assert_non_null(c);
 	assert_int_equal(c->n_sinks, 1);
 	(void)config_free(c);
@@ -603,7 +477,7 @@ static void test_limits(_unused_ void **state)
 	char path[256];
 	char *text = many("databases", LIMIT_CONFIG_DATABASES,
 			  "{ \"dsn\": \"host=h dbname=d user=u\", \"heartbeat\": \"1min\" }");
-	struct config *c = load_good(text);
+	struct config *c = fixture_load_good(text);
 
 	assert_int_equal(c->n_databases, LIMIT_CONFIG_DATABASES);
 	for (size_t i = 1; i < c->n_databases; i++)
@@ -612,14 +486,14 @@ static void test_limits(_unused_ void **state)
 	free(text);
 
 	text = many("databases", LIMIT_CONFIG_DATABASES + 1, "{ \"dsn\": \"x\" }");
-	assert_null(load_text(text, &errors));
+	assert_null(fixture_load_text(text, &errors));
 	assert_int_equal(errors.list.n, 1);
 	assert_non_null(strstr(errors.list.items[0], ": databases: more than 20000 of them"));
 	config_errors_done(&errors);
 	free(text);
 
 	text = many("sinks", LIMIT_CONFIG_SINKS + 1, "{ \"type\": \"syslog\" }");
-	assert_null(load_text(text, &errors));
+	assert_null(fixture_load_text(text, &errors));
 	assert_non_null(strstr(errors.list.items[0], ": sinks: more than 256 of them"));
 	config_errors_done(&errors);
 	free(text);
@@ -629,11 +503,11 @@ static void test_limits(_unused_ void **state)
 	memset(text, ' ', LIMIT_CONFIG_BYTES + 1);
 	memcpy(text, "{}", 2);
 	text[LIMIT_CONFIG_BYTES + 1] = '\0';
-	put("text.json", text);
-	assert_refused(in_credentials(path, "text.json"), "is larger than 4194304 bytes");
+	fixture_put("text.json", text);
+	assert_refused(fixture_path(path, "text.json"), "is larger than 4194304 bytes");
 	text[LIMIT_CONFIG_BYTES] = '\0';
-	put("text.json", text);
-	(void)config_free(load(path, &errors));
+	fixture_put("text.json", text);
+	(void)config_free(fixture_load(path, &errors));
 	assert_int_equal(errors.list.n, 0);
 	free(text);
 }
@@ -650,132 +524,12 @@ static void test_hostile_keys(_unused_ void **state)
 		strbuf_addf(&b, ", \"k%d\": 1", i / 2);
 	strbuf_add_str(&b, " }");
 	assert_int_equal(strbuf_steal(&b, &text, NULL), 0);
-	assert_null(load_text(text, &errors));
+	assert_null(fixture_load_text(text, &errors));
 	assert_int_equal(errors.list.n, LIMIT_CONFIG_ERRORS + 1);
 	assert_non_null(
 		strstr(errors.list.items[LIMIT_CONFIG_ERRORS], "text.json: and 299950 more"));
 	config_errors_done(&errors);
 	free(text);
-}
-
-/* --- equality ------------------------------------------------------------------------------------ */
-
-#define WEBHOOK(_more)                                                                                  \
-	"{ \"include\": [], \"sinks\": { \"s\": { \"type\": \"webhook\", \"url\": \"https://a/\"" _more \
-	" } } }"
-#define UNIX(_more)                                                                           \
-	"{ \"include\": [], \"sinks\": { \"s\": { \"type\": \"unix\", \"path\": \"/a\"" _more \
-	" } } }"
-#define SYSLOG(_more) "{ \"include\": [], \"sinks\": { \"s\": { \"type\": \"syslog\"" _more " } } }"
-
-/* Changes of one option; `transport`: the connection must be made anew. */
-static const struct {
-	const char *a, *b;
-	bool transport;
-} sink_changes[] = {
-	{ WEBHOOK(""), WEBHOOK(", \"paused\": true"), false },
-	{ WEBHOOK(""), WEBHOOK(", \"match\": { \"databases\": [\"a\"] }"), false },
-	{ WEBHOOK(""), WEBHOOK(", \"match\": { \"databases\": [\"*\", \"a\"] }"), false },
-	{ WEBHOOK(""), WEBHOOK(", \"match\": { \"not\": { \"tags\": [\"A\"] } }"), false },
-	{ WEBHOOK(""), WEBHOOK(", \"match\": { \"resync\": false }"), false },
-	{ WEBHOOK(""), WEBHOOK(", \"in_flight\": 1"), false },
-	{ WEBHOOK(""), WEBHOOK(", \"backoff\": { \"max\": \"1h\" }"), false },
-	{ WEBHOOK(""), WEBHOOK(", \"give_up_after\": \"1h\""), false },
-	{ UNIX(""), UNIX(", \"give_up_after\": \"1h\""), false },
-	{ WEBHOOK(""), WEBHOOK(", \"format\": \"raw\""), true },
-	{ WEBHOOK(""), WEBHOOK(", \"timeout\": \"1s\""), true },
-	{ WEBHOOK(""), WEBHOOK(", \"headers\": { \"a\": \"1\" }"), true },
-	{ WEBHOOK(", \"headers\": { \"a\": \"1\" }"), WEBHOOK(", \"headers\": { \"a\": \"2\" }"),
-	  true },
-	{ WEBHOOK(", \"headers\": { \"a\": \"1\" }"), WEBHOOK(", \"headers\": { \"b\": \"1\" }"),
-	  true },
-	{ WEBHOOK(""), WEBHOOK(", \"secret_files\": [\"new.secret\"]"), true },
-	{ WEBHOOK(", \"secret_files\": [\"old.secret\"]"),
-	  WEBHOOK(", \"secret_files\": [\"new.secret\"]"), true },
-	{ WEBHOOK(""), WEBHOOK(", \"bearer_token_file\": \"token\""), true },
-	{ WEBHOOK(""), WEBHOOK(", \"ca_file\": \"ca.pem\""), true },
-	{ WEBHOOK(""), UNIX(""), true },
-	{ UNIX(""), UNIX(", \"permissions\": \"0600\""), true },
-	{ UNIX(""), UNIX(", \"group\": \"adm\""), true },
-	{ SYSLOG(""), SYSLOG(", \"address\": \"/a\""), true },
-	{ SYSLOG(""), SYSLOG(", \"facility\": \"auth\""), true },
-	{ SYSLOG(", \"transport\": \"udp\", \"address\": \"a\""),
-	  SYSLOG(", \"transport\": \"udp\", \"address\": \"a:515\""), true },
-	{ SYSLOG(", \"transport\": \"udp\", \"address\": \"a\""),
-	  SYSLOG(", \"transport\": \"udp\", \"address\": \"b\""), true },
-};
-
-static void test_sinks_equal(_unused_ void **state)
-{
-	for (size_t i = 0; i < ARRAY_SIZE(sink_changes); i++) {
-		struct config *a = load_good(sink_changes[i].a), *b = load_good(sink_changes[i].b);
-		struct config *again = load_good(sink_changes[i].b);
-
-		assert_true(sink_conf_equal(b->sinks[0], again->sinks[0]));
-		assert_true(sink_conf_equal_transport(b->sinks[0], again->sinks[0]));
-		assert_false(sink_conf_equal(a->sinks[0], b->sinks[0]));
-		assert_false(sink_conf_equal(b->sinks[0], a->sinks[0]));
-		assert_int_equal(sink_conf_equal_transport(a->sinks[0], b->sinks[0]),
-				 !sink_changes[i].transport);
-		(void)config_free(a);
-		(void)config_free(b);
-		(void)config_free(again);
-	}
-}
-
-/* The same file name, other bytes. */
-static void test_rotated_secrets_differ(_unused_ void **state)
-{
-	static const char text[] = WEBHOOK(", \"secret_files\": [\"r\"]");
-	static const char database[] =
-		"{ \"include\": [], \"databases\": { \"a\": { \"dsn\": \"x\", "
-		"\"password_file\": \"r\" } } }";
-	struct config *a, *b;
-
-	put("r", SECRET);
-	a = load_good(text);
-	put("r", "whsec_AAAQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
-	b = load_good(text);
-	assert_false(sink_conf_equal(a->sinks[0], b->sinks[0]));
-	assert_false(sink_conf_equal_transport(a->sinks[0], b->sinks[0]));
-	(void)config_free(a);
-	(void)config_free(b);
-	a = load_good(database);
-	put("r", "other");
-	b = load_good(database);
-	assert_false(database_conf_equal(a->databases[0], b->databases[0]));
-	(void)config_free(a);
-	(void)config_free(b);
-}
-
-static void test_databases_equal(_unused_ void **state)
-{
-	static const char *const changes[] = {
-		"\"dsn\": \"y\"",
-		"\"dsn\": \"x\", \"channels\": [\"schema_changed\", \"z\"]",
-		"\"dsn\": \"x\", \"start\": \"latest\"",
-		"\"dsn\": \"x\", \"heartbeat\": \"31s\"",
-		"\"dsn\": \"x\", \"password_file\": \"password\"",
-		"\"dsn\": \"x\", \"backoff\": { \"initial\": \"501ms\" }",
-	};
-	struct config *a = load_good("{ \"databases\": { \"a\": { \"dsn\": \"x\" } } }");
-	struct config *b = load_good("{ \"databases\": { \"a\": { \"heartbeat\": \"30000ms\", "
-				     "\"dsn\": \"x\" } } }");
-	char text[256];
-
-	assert_true(database_conf_equal(a->databases[0], b->databases[0]));
-	(void)config_free(b);
-	b = load_good("{ \"databases\": { \"b\": { \"dsn\": \"x\" } } }");
-	assert_false(database_conf_equal(a->databases[0], b->databases[0]));
-	(void)config_free(b);
-	for (size_t i = 0; i < ARRAY_SIZE(changes); i++) {
-		(void)snprintf(text, sizeof(text), "{ \"databases\": { \"a\": { %s } } }",
-			       changes[i]);
-		b = load_good(text);
-		assert_false(database_conf_equal(a->databases[0], b->databases[0]));
-		(void)config_free(b);
-	}
-	(void)config_free(a);
 }
 
 /* Whichever allocation fails: -ENOMEM, and nothing is left behind. */
@@ -789,7 +543,7 @@ static void assert_no_memory(const char *path, int expected)
 		struct config_errors errors = { .list = { .n = 0 } };
 
 		fake_malloc_fail_at(n);
-		r = config_load(&c, path, &env, &errors);
+		r = config_load(&c, path, &fixture_env, &errors);
 		if (!fake_malloc_end()) {
 			config_errors_done(&errors);
 			break;
@@ -841,12 +595,9 @@ int main(void)
 		cmocka_unit_test(test_include_beside_a_strange_name),
 		cmocka_unit_test(test_limits),
 		cmocka_unit_test(test_hostile_keys),
-		cmocka_unit_test(test_sinks_equal),
-		cmocka_unit_test(test_rotated_secrets_differ),
-		cmocka_unit_test(test_databases_equal),
 		cmocka_unit_test(test_no_memory),
 		cmocka_unit_test(test_freeing_nothing),
 	};
 
-	return cmocka_run_group_tests(tests, make_credentials, remove_credentials);
+	return cmocka_run_group_tests(tests, fixture_make, fixture_remove);
 }

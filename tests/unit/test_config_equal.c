@@ -1,0 +1,137 @@
+#include "unit.h"
+
+#include <stdio.h>
+
+#include "config_fixture.h"
+#include "model/config.h"
+
+#define WEBHOOK(_more)                                                                                  \
+	"{ \"include\": [], \"sinks\": { \"s\": { \"type\": \"webhook\", \"url\": \"https://a/\"" _more \
+	" } } }"
+#define UNIX(_more)                                                                           \
+	"{ \"include\": [], \"sinks\": { \"s\": { \"type\": \"unix\", \"path\": \"/a\"" _more \
+	" } } }"
+#define SYSLOG(_more) "{ \"include\": [], \"sinks\": { \"s\": { \"type\": \"syslog\"" _more " } } }"
+
+/* Changes of one option; `transport`: the connection must be made anew. */
+static const struct {
+	const char *a, *b;
+	bool transport;
+} sink_changes[] = {
+	{ WEBHOOK(""), WEBHOOK(", \"paused\": true"), false },
+	{ WEBHOOK(""), WEBHOOK(", \"match\": { \"databases\": [\"a\"] }"), false },
+	{ WEBHOOK(""), WEBHOOK(", \"match\": { \"databases\": [\"*\", \"a\"] }"), false },
+	{ WEBHOOK(""), WEBHOOK(", \"match\": { \"not\": { \"tags\": [\"A\"] } }"), false },
+	{ WEBHOOK(""), WEBHOOK(", \"match\": { \"resync\": false }"), false },
+	{ WEBHOOK(""), WEBHOOK(", \"in_flight\": 1"), false },
+	{ WEBHOOK(""), WEBHOOK(", \"backoff\": { \"max\": \"1h\" }"), false },
+	{ WEBHOOK(""), WEBHOOK(", \"give_up_after\": \"1h\""), false },
+	{ UNIX(""), UNIX(", \"give_up_after\": \"1h\""), false },
+	{ WEBHOOK(""), WEBHOOK(", \"format\": \"raw\""), true },
+	{ WEBHOOK(""), WEBHOOK(", \"timeout\": \"1s\""), true },
+	{ WEBHOOK(""), WEBHOOK(", \"headers\": { \"a\": \"1\" }"), true },
+	{ WEBHOOK(", \"headers\": { \"a\": \"1\" }"), WEBHOOK(", \"headers\": { \"a\": \"2\" }"),
+	  true },
+	{ WEBHOOK(", \"headers\": { \"a\": \"1\" }"), WEBHOOK(", \"headers\": { \"b\": \"1\" }"),
+	  true },
+	{ WEBHOOK(""), WEBHOOK(", \"secret_files\": [\"new.secret\"]"), true },
+	{ WEBHOOK(", \"secret_files\": [\"old.secret\"]"),
+	  WEBHOOK(", \"secret_files\": [\"new.secret\"]"), true },
+	{ WEBHOOK(""), WEBHOOK(", \"bearer_token_file\": \"token\""), true },
+	{ WEBHOOK(""), WEBHOOK(", \"ca_file\": \"ca.pem\""), true },
+	{ WEBHOOK(""), UNIX(""), true },
+	{ UNIX(""), UNIX(", \"permissions\": \"0600\""), true },
+	{ UNIX(""), UNIX(", \"group\": \"adm\""), true },
+	{ SYSLOG(""), SYSLOG(", \"address\": \"/a\""), true },
+	{ SYSLOG(""), SYSLOG(", \"facility\": \"auth\""), true },
+	{ SYSLOG(", \"transport\": \"udp\", \"address\": \"a\""),
+	  SYSLOG(", \"transport\": \"udp\", \"address\": \"a:515\""), true },
+	{ SYSLOG(", \"transport\": \"udp\", \"address\": \"a\""),
+	  SYSLOG(", \"transport\": \"udp\", \"address\": \"b\""), true },
+};
+
+static void test_sinks_equal(_unused_ void **state)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(sink_changes); i++) {
+		struct config *a = fixture_load_good(sink_changes[i].a),
+			      *b = fixture_load_good(sink_changes[i].b);
+		struct config *again = fixture_load_good(sink_changes[i].b);
+
+		assert_true(sink_conf_equal(b->sinks[0], again->sinks[0]));
+		assert_true(sink_conf_equal_transport(b->sinks[0], again->sinks[0]));
+		assert_false(sink_conf_equal(a->sinks[0], b->sinks[0]));
+		assert_false(sink_conf_equal(b->sinks[0], a->sinks[0]));
+		assert_int_equal(sink_conf_equal_transport(a->sinks[0], b->sinks[0]),
+				 !sink_changes[i].transport);
+		(void)config_free(a);
+		(void)config_free(b);
+		(void)config_free(again);
+	}
+}
+
+/* The same file name, other bytes. */
+static void test_rotated_secrets_differ(_unused_ void **state)
+{
+	static const char text[] = WEBHOOK(", \"secret_files\": [\"r\"]");
+	static const char database[] =
+		"{ \"include\": [], \"databases\": { \"a\": { \"dsn\": \"x\", "
+		"\"password_file\": \"r\" } } }";
+	struct config *a, *b;
+
+	fixture_put("r", SECRET);
+	a = fixture_load_good(text);
+	fixture_put("r", "whsec_AAAQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
+	b = fixture_load_good(text);
+	assert_false(sink_conf_equal(a->sinks[0], b->sinks[0]));
+	assert_false(sink_conf_equal_transport(a->sinks[0], b->sinks[0]));
+	(void)config_free(a);
+	(void)config_free(b);
+	a = fixture_load_good(database);
+	fixture_put("r", "other");
+	b = fixture_load_good(database);
+	assert_false(database_conf_equal(a->databases[0], b->databases[0]));
+	(void)config_free(a);
+	(void)config_free(b);
+}
+
+static void test_databases_equal(_unused_ void **state)
+{
+	static const char *const changes[] = {
+		"\"dsn\": \"y\"",
+		"\"dsn\": \"x\", \"channels\": [\"schema_changed\", \"z\"]",
+		"\"dsn\": \"x\", \"start\": \"latest\"",
+		"\"dsn\": \"x\", \"heartbeat\": \"31s\"",
+		"\"dsn\": \"x\", \"password_file\": \"password\"",
+		"\"dsn\": \"x\", \"backoff\": { \"initial\": \"501ms\" }",
+	};
+	struct config *a = fixture_load_good("{ \"databases\": { \"a\": { \"dsn\": \"x\" } } }");
+	struct config *b =
+		fixture_load_good("{ \"databases\": { \"a\": { \"heartbeat\": \"30000ms\", "
+				  "\"dsn\": \"x\" } } }");
+	char text[256];
+
+	assert_true(database_conf_equal(a->databases[0], b->databases[0]));
+	(void)config_free(b);
+	b = fixture_load_good("{ \"databases\": { \"b\": { \"dsn\": \"x\" } } }");
+	assert_false(database_conf_equal(a->databases[0], b->databases[0]));
+	(void)config_free(b);
+	for (size_t i = 0; i < ARRAY_SIZE(changes); i++) {
+		(void)snprintf(text, sizeof(text), "{ \"databases\": { \"a\": { %s } } }",
+			       changes[i]);
+		b = fixture_load_good(text);
+		assert_false(database_conf_equal(a->databases[0], b->databases[0]));
+		(void)config_free(b);
+	}
+	(void)config_free(a);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_sinks_equal),
+		cmocka_unit_test(test_rotated_secrets_differ),
+		cmocka_unit_test(test_databases_equal),
+	};
+
+	return cmocka_run_group_tests(tests, fixture_make, fixture_remove);
+}
