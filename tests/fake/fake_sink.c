@@ -27,6 +27,7 @@ static void answer(struct sink *s, struct delivery *d)
 
 	assert_true(f->n_under_way > 0);
 	f->n_under_way--;
+	list_del(&d->link);
 	/* At once: who touches it now is found. */
 	(void)delivery_free(d);
 }
@@ -67,6 +68,7 @@ static void on_notice(_unused_ void *userdata, struct sink *s, int level, const 
 void fake_sink_init(struct fake_sink *f, const struct sink_ops *ops)
 {
 	memset(f, 0, sizeof(*f));
+	list_init(&f->under_way);
 	assert_int_equal(loop_new(&f->loop), 0);
 	f->env.loop = f->loop;
 	f->env.hostname = "relay.example.org";
@@ -95,8 +97,15 @@ int fake_sink_open(struct fake_sink *f, char **ret_message)
 
 void fake_sink_close(struct fake_sink *f)
 {
+	struct delivery *d;
+
 	f->sink.ops->close(&f->sink);
 	assert_null(f->sink.impl);
+	while ((d = list_first(&f->under_way, struct delivery, link))) {
+		list_del(&d->link);
+		(void)delivery_free(d);
+	}
+	f->n_under_way = 0;
 }
 
 void fake_sink_submit(struct fake_sink *f, struct change *c)
@@ -108,6 +117,7 @@ void fake_sink_submit(struct fake_sink *f, struct change *c)
 	assert_int_equal(delivery_new(&d, NULL, c, loop_now(f->loop)), 0);
 	(void)change_unref(c);
 	f->n_under_way++;
+	list_append(&f->under_way, &d->link);
 	assert_int_equal(f->sink.ops->submit(&f->sink, d, 1), 0);
 }
 

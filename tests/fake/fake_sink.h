@@ -15,8 +15,9 @@ struct fake_sink {
 	struct sink_conf conf;
 	struct loop *loop;
 
-	unsigned int n_under_way; /* submitted, not answered */
-	unsigned int n_done;      /* OK */
+	struct list under_way; /* submitted, not answered */
+	unsigned int n_under_way;
+	unsigned int n_done; /* OK */
 	unsigned int n_retries;
 	unsigned int n_rejects;
 	char detail[256]; /* of the newest RETRY or REJECT */
@@ -33,6 +34,7 @@ void fake_sink_done(struct fake_sink *f);
 
 /* 0, or positive: *ret_message, which the caller frees, is set. */
 int fake_sink_open(struct fake_sink *f, char **ret_message);
+/* What is under way is the sink's again, and freed. */
 void fake_sink_close(struct fake_sink *f);
 
 /* Submits a change with the next sequence; takes the reference. */

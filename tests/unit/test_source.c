@@ -56,7 +56,7 @@ static void test_causes(_unused_ void **state)
 		enum source_condition condition;
 	} cases[] = {
 #define S USEC_PER_SEC
-		{ "failed:refused", "", 1, 3000, CONDITION_UNKNOWN },
+		{ "failed:refused", "", S, 3 * S, CONDITION_UNKNOWN },
 		{ "failed:FATAL:  57P03: starting up", "57P03", S / 2, S, CONDITION_UNKNOWN },
 		{ "failed:FATAL:  57P01: terminated", "57P01", 5 * S, 5 * S, CONDITION_UNKNOWN },
 		{ "failed:FATAL:  53300: too many", "53300", 10 * S, 10 * S, CONDITION_UNKNOWN },
@@ -70,6 +70,8 @@ static void test_causes(_unused_ void **state)
 #undef S
 	};
 
+	/* Longer than the turns of this test, however slow the machine is. */
+	t.conf.backoff.initial = USEC_PER_SEC;
 	t.conf.backoff.max = 60 * USEC_PER_SEC;
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		const struct fake_step script[] = {
