@@ -78,7 +78,8 @@ def libraries():
 
 def make_tree(tree):
     """Debian with all that the tests of this directory need in one."""
-    wanted = {"systemd", "systemd-sysv", "dbus", "rsyslog", "postgresql", *libraries()}
+    # procps: the unit's /bin/kill, which every Debian but the smallest has.
+    wanted = {"systemd", "systemd-sysv", "procps", "dbus", "rsyslog", "postgresql", *libraries()}
     where = mirror()
     host("debootstrap", "--variant=minbase", "--include=" + ",".join(sorted(wanted)), codename(), tree,
          *([where] if where else []))
@@ -93,33 +94,50 @@ def remove(directory):
     shutil.rmtree(directory, ignore_errors=True)
 
 
-def control_groups():
-    """Those that systemd-nspawn makes for a machine, beside our own."""
+def control_groups(name):
+    """Groups of this name below our own, in the hierarchies that systemd uses. What systemd-nspawn makes goes into them, so
+    that two machines do not meet."""
+    found = []
     with open("/proc/self/cgroup", encoding="ascii") as f:
-        own = {line.rstrip("\n").split(":", 2)[2] for line in f}
-    roots = ["/sys/fs/cgroup", *(entry.path for entry in os.scandir("/sys/fs/cgroup") if entry.is_dir(follow_symlinks=False))]
-    return {f"{root}{path.rstrip('/')}/{name}" for root in roots for path in own for name in ("payload", "supervisor")
-            if os.path.isdir(f"{root}{path.rstrip('/')}/{name}")}  # fmt: skip
+        for line in f:
+            _, controllers, path = line.rstrip("\n").split(":", 2)
+            roots = {"name=systemd": ["systemd"], "": ["unified", "."]}.get(controllers, [])
+            for root in (f"/sys/fs/cgroup/{r}" for r in roots):
+                if os.path.exists(f"{root}{path}/cgroup.procs"):
+                    found.append(os.path.normpath(f"{root}{path}/{name}"))
+                    break
+    return found
 
 
-def remove_control_groups(before):
-    """What a machine has left; one that somebody still uses cannot be removed."""
-    for group in control_groups() - before:
-        for path, _, _ in os.walk(group, topdown=False):
-            with contextlib.suppress(OSError):
-                os.rmdir(path)
+def emptied(group):
+    """Removes a group that nobody is in any more."""
+    try:
+        os.rmdir(group)
+        return True
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+
+
+def descendants(pid):
+    """All processes below this one."""
+    found = []
+    for line in subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True, check=False).stdout.split():
+        found += [int(line), *descendants(int(line))]
+    return found
 
 
 class Machine:
     def __init__(self, debian):
         """@debian: a tree of make_tree(), which stays as it is."""
         self.directory = tempfile.mkdtemp(prefix="schemarelay-machine-")
-        self.name = os.path.basename(self.directory).replace("_", "-")
+        self.name = os.path.basename(self.directory).replace("_", "0")
         self.tree = self.directory + "/tree"
         self.nspawn = None
         self.leader = None
         self.debian = debian
-        self.groups = control_groups()
+        self.groups = control_groups(self.name)
 
     # --- life ---------------------------------------------------------------------------------
 
@@ -131,9 +149,10 @@ class Machine:
         with open(self.tree + "/etc/hosts", "w", encoding="ascii") as f:
             f.write("127.0.0.1 localhost database.test\n::1 localhost\n")
         with open(self.directory + "/console", "wb") as console:
+            enter = 'for group in $0; do mkdir "$group" && echo $$ >"$group/cgroup.procs" || exit; done; exec "$@"'
             self.nspawn = subprocess.Popen(
-                ["systemd-nspawn", "-q", "--register=no", "--keep-unit", "--private-network", "--console=read-only",
-                 "-M", self.name, "-D", self.tree, "-b"],
+                ["sh", "-c", enter, " ".join(self.groups), "systemd-nspawn", "-q", "--register=no", "--keep-unit",
+                 "--private-network", "--console=read-only", "-M", self.name, "-D", self.tree, "-b"],
                 stdin=subprocess.DEVNULL, stdout=console, stderr=console, start_new_session=True,
                 env={"PATH": PATH, "LC_ALL": "C.UTF-8"})  # fmt: skip
         try:
@@ -150,11 +169,11 @@ class Machine:
 
     def _find_leader(self):
         """The machine's first process: the child of nspawn that has become systemd."""
-        assert self.nspawn.poll() is None, "systemd-nspawn has ended"
-        for pid in subprocess.run(["pgrep", "-P", str(self.nspawn.pid)], capture_output=True, text=True, check=False).stdout.split():
+        assert self.nspawn.poll() is None, f"systemd-nspawn has ended with status {self.nspawn.returncode}"
+        for pid in descendants(self.nspawn.pid):
             with contextlib.suppress(OSError), open(f"/proc/{pid}/comm", encoding="utf-8") as f:
                 if f.read().strip() == "systemd":
-                    return int(pid)
+                    return pid
         return None
 
     def stop(self):
@@ -167,13 +186,20 @@ class Machine:
                 except subprocess.TimeoutExpired:
                     print(self.console()[-3000:])
                     # With the first process of a namespace all others end.
-                    if self.leader:
-                        os.kill(self.leader, signal.SIGKILL)
-                    self.nspawn.kill()
+                    for pid in [*reversed(descendants(self.nspawn.pid)), self.nspawn.pid]:
+                        with contextlib.suppress(ProcessLookupError):
+                            os.kill(pid, signal.SIGKILL)
                     self.nspawn.wait()
         finally:
+            # A nspawn that was killed leaves these.
+            if os.path.isdir(self.tree):
+                found = os.stat(self.tree)
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(f"/run/systemd/nspawn/locks/inode-{found.st_dev}:{found.st_ino}")
             remove(self.directory)
-            remove_control_groups(self.groups)
+            for group in self.groups:
+                for path, _, _ in os.walk(group, topdown=False):
+                    wait_until(lambda path=path: emptied(path), f"no process in {path}", 10)
             for place in ("propagate", "unix-export"):
                 shutil.rmtree(f"/run/systemd/nspawn/{place}/{self.name}", ignore_errors=True)
 
