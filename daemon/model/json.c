@@ -1,8 +1,8 @@
 /*
  * yajl behind our contract. One walk serves the tree and the reader: yajl decodes and calls back,
- * the walk adds depth, keys and places. What yajl lets pass (overlong UTF-8, lone surrogates, NUL,
- * a comment that is not closed at the very end) is refused before or behind it; what it refuses is
- * explained by json_diagnose().
+ * the walk adds depth, keys and places. What yajl lets pass (overlong UTF-8, lone surrogates, NUL;
+ * behind the document: the beginning of a string, word or comment that nothing ends) is refused before or
+ * behind it; what it refuses is explained by json_diagnose().
  */
 
 #include "model/json.h"
@@ -24,6 +24,7 @@ struct walk {
 	unsigned int flags;
 	yajl_handle handle;
 	bool finishing; /* yajl_complete_parse(): its offsets count anew */
+	size_t end;     /* behind the document, once it is complete */
 	int r;          /* what a callback of the reader returned */
 
 	unsigned int depth;
@@ -36,6 +37,12 @@ struct walk {
 	struct json_place place;  /* of the present value */
 	struct json_place key_place;
 };
+
+/* Behind the token that yajl just read. */
+static size_t walk_offset(const struct walk *w)
+{
+	return w->finishing ? w->n : yajl_get_bytes_consumed(w->handle);
+}
 
 /* Finds where the token that yajl just read begins, and moves behind it. */
 static void walk_token(struct walk *w, struct json_place *ret)
@@ -53,7 +60,7 @@ static void walk_token(struct walk *w, struct json_place *ret)
 	}
 	json_place_advance(&w->newest, w->text, start);
 	*ret = w->newest;
-	w->at = w->finishing ? w->n : yajl_get_bytes_consumed(w->handle);
+	w->at = walk_offset(w);
 }
 
 static const char *walk_key(const struct walk *w)
@@ -71,6 +78,8 @@ static int walk_result(struct walk *w, int r)
 static int walk_scalar(struct walk *w, enum json_type type, const char *text, size_t n)
 {
 	walk_token(w, &w->place);
+	if (w->depth == 0)
+		w->end = walk_offset(w);
 	if (!w->reader->on_scalar)
 		return 1;
 	return walk_result(w,
@@ -136,6 +145,8 @@ static int walk_close(struct walk *w, enum json_type type)
 
 	walk_token(w, &ignored);
 	w->depth--;
+	if (w->depth == 0)
+		w->end = walk_offset(w);
 	if (!w->reader->on_close)
 		return 1;
 	return walk_result(w, w->reader->on_close(w->userdata, w->depth, type));
@@ -183,7 +194,9 @@ static int walk_run(struct walk *w)
 	yajl_free(w->handle);
 	if (w->r < 0)
 		return error_fold(w->r);
-	return status == yajl_status_ok ? 0 : JSON_E_INVALID;
+	if (status != yajl_status_ok || json_skip_blank(w->text, w->n, w->end, w->flags) < w->n)
+		return JSON_E_INVALID;
+	return 0;
 }
 
 /* The faults that yajl does not see. */
@@ -191,10 +204,10 @@ static bool text_is_sound(const char *text, size_t n, unsigned int flags)
 {
 	struct json_error ignored;
 
-	if (!text_is_utf8(text, n))
+	if (!text_is_utf8(text, n) || memchr(text, '\0', n))
 		return false;
-	/* Only these can hold NUL or half a surrogate pair, or hide an open comment. */
-	if (!(flags & JSON_COMMENTS) && !memmem(text, n, "\\u", 2))
+	/* Only these can hold NUL or half a surrogate pair. */
+	if (!memmem(text, n, "\\u", 2))
 		return true;
 	return !json_diagnose(text, n, flags, &ignored);
 }

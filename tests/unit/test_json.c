@@ -10,6 +10,8 @@
 #include "model/json.h"
 #include "model/json_diagnose.h"
 
+static const struct json_reader recorder_of_nothing;
+
 /* The tree as compact JSON. */
 static void add_tree(struct strbuf *b, const struct json_value *v)
 {
@@ -60,8 +62,7 @@ static void answer(struct strbuf *b, const char *text, size_t n, unsigned int fl
 	assert_int_equal(r != 0, json_diagnose(text, n, flags, &error));
 	/* So does the reader, which knows no comments. */
 	if (flags == 0)
-		assert_int_equal(
-			json_read(&(struct json_reader){ .on_scalar = NULL }, NULL, text, n), r);
+		assert_int_equal(json_read(&recorder_of_nothing, NULL, text, n), r);
 }
 
 static void add_decoded(struct strbuf *b, const char *s)
@@ -153,6 +154,57 @@ static void test_every_prefix(_unused_ void **state)
 	}
 	assert_int_equal(json_parse(&v, text, sizeof(text) - 1, JSON_COMMENTS, &error), 0);
 	(void)json_free(v);
+}
+
+/* Texts that are nearly JSON: whoever judges them, the verdict is the same. The numbers are always the
+ * same, too. */
+static void test_mutations(_unused_ void **state)
+{
+	static const char base[] =
+		"{\"a\": [1, \"x\\u0041\", {\"b\": null}], // c\n \"d\": -1.5e3}";
+	static const char
+		*const pieces[] = { "{",   "}",  "[",    "]",    ",",       ":",
+				    "\"",  "\\", "/*",   "*/",   "//",      "\n",
+				    "tru", "-",  "\xff", "\xc3", "\\ud800", "" /* NUL */ };
+	uint32_t rnd = 1;
+	size_t n_good = 0;
+
+	for (int i = 0; i < 20000; i++) {
+		const char *piece;
+		struct json_error error;
+		struct json_value *v;
+		size_t n = sizeof(base) - 1, at, n_piece, n_cut;
+		/* On the heap, so that a sanitizer sees a byte too far. */
+		char *text;
+		int r;
+
+		rnd = rnd * 1664525U + 1013904223U;
+		piece = pieces[(rnd >> 8) % ARRAY_SIZE(pieces)];
+		n_piece = MAX(strlen(piece), (size_t)1);
+		rnd = rnd * 1664525U + 1013904223U;
+		/* Often at the end, where yajl is forgiving. */
+		at = rnd & 1024 ? n : (rnd >> 16) % n;
+		rnd = rnd * 1664525U + 1013904223U;
+		n_cut = MIN((rnd >> 16) % 4, n - at);
+		text = malloc(n + n_piece);
+		assert_non_null(text);
+		memcpy(text, base, at);
+		memcpy(text + at, piece, n_piece);
+		memcpy(text + at + n_piece, base + at + n_cut, n - at - n_cut);
+		n += n_piece - n_cut;
+		for (unsigned int flags = 0; flags <= JSON_COMMENTS; flags++) {
+			r = json_parse(&v, text, n, flags, &error);
+			assert_int_equal(json_diagnose(text, n, flags, &error), r != 0);
+			if (flags == 0)
+				assert_int_equal(json_read(&recorder_of_nothing, NULL, text, n), r);
+			if (r == 0) {
+				(void)json_free(v);
+				n_good++;
+			}
+		}
+		free(text);
+	}
+	assert_in_range(n_good, 100, 20000);
 }
 
 static void test_places(_unused_ void **state)
@@ -412,6 +464,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_documents),
 		cmocka_unit_test(test_every_prefix),
+		cmocka_unit_test(test_mutations),
 		cmocka_unit_test(test_places),
 		cmocka_unit_test(test_depth),
 		cmocka_unit_test(test_number_of_values),
