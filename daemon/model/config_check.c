@@ -1,4 +1,4 @@
-/* What ties several options together, and what this build cannot do yet. */
+/* What ties several options together. */
 
 #include <stdlib.h>
 #include <string.h>
@@ -9,57 +9,6 @@
 #include "base/strbuf.h"
 #include "model/config_load.h"
 #include "model/config_units.h"
-
-/* --- what this build cannot do -------------------------------------------------------------------- */
-
-/* Values that are understood, and refused. */
-static const struct {
-	unsigned int sinks;
-	const char *key;
-	uint64_t low, high;
-} not_in_this_build[] = {
-	{ SINK_BIT(SINK_JOURNALD), "type", SINK_JOURNALD, SINK_JOURNALD },
-};
-
-static const struct option *row_of(const struct config_context *c, const char *key)
-{
-	for (size_t i = 0; i < c->table->n; i++)
-		if ((c->table->rows[i].sinks & c->sinks) && strcmp(c->table->rows[i].key, key) == 0)
-			return &c->table->rows[i];
-	return NULL;
-}
-
-static uint64_t number_of(const struct config_context *c, const struct option *o)
-{
-	const char *field = (const char *)c->target + o->offset;
-
-	return o->kind == KIND_DURATION ? *(const usec_t *)field : *(const unsigned int *)field;
-}
-
-static int refuse_what_is_missing(const struct config_context *c)
-{
-	int r = 0;
-
-	for (size_t i = 0; i < ARRAY_SIZE(not_in_this_build) && r == 0; i++) {
-		const char *key = not_in_this_build[i].key;
-		const struct json_value *v = config_find(c->object, key);
-		const struct option *o;
-		uint64_t value;
-
-		if (not_in_this_build[i].sinks != c->sinks || !v)
-			continue;
-		o = row_of(c, key);
-		if (!o)
-			return error_origin(-ENOTRECOVERABLE);
-		value = number_of(c, o);
-		if (value < not_in_this_build[i].low || value > not_in_this_build[i].high)
-			continue;
-		r = config_error(c, config_value_place(v), key, "%s%s%s is not in this build",
-				 v->type == JSON_STRING ? "\"" : "", v->text,
-				 v->type == JSON_STRING ? "\"" : "");
-	}
-	return error_fold(r);
-}
 
 /* --- one object ----------------------------------------------------------------------------------- */
 
@@ -262,8 +211,6 @@ int config_check_sink(const struct config_context *c)
 		r = check_unix(c, &s->unix_);
 	if (r == 0 && c->sinks == SINK_BIT(SINK_SYSLOG))
 		r = check_syslog(c, &s->syslog);
-	if (r == 0)
-		r = refuse_what_is_missing(c);
 	return error_fold(r);
 }
 

@@ -136,7 +136,7 @@ static void add_who(struct strbuf *b, const struct change *c, size_t limit)
 	}
 }
 
-static void add_sentence(struct strbuf *b, const struct change *c, size_t limit)
+void syslog_add_sentence(struct strbuf *b, const struct change *c, size_t limit)
 {
 	switch (c->kind) {
 	case CHANGE_DDL:
@@ -387,7 +387,7 @@ void syslog_add(struct strbuf *b, const struct syslog_origin *o, const struct ch
 	bool cut;
 
 	assert(o->limit >= SYSLOG_LIMIT_MIN);
-	add_sentence(&sentence, c, o->limit);
+	syslog_add_sentence(&sentence, c, o->limit);
 	fields_fill(&f, c);
 	if (o->form == SYSLOG_RFC5424) {
 		add_header_5424(b, o, c);

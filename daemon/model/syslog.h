@@ -70,5 +70,8 @@ struct syslog_origin {
 	unsigned int enterprise_number;
 };
 
+/* Appends MSG alone; of each name and payload at most @limit bytes. */
+void syslog_add_sentence(struct strbuf *b, const struct change *c, size_t limit);
+
 /* Appends one message, without a line feed or a frame, of at most o->limit bytes. */
 void syslog_add(struct strbuf *b, const struct syslog_origin *o, const struct change *c);

@@ -63,6 +63,7 @@ struct sink_env {
 	struct loop *loop;
 	struct resolver *resolver;
 	struct http *http;
+	const char *journald; /* journald's socket; NULL: where systemd has it */
 	const char *hostname; /* for syslog: the host's name, printable ASCII, at most 255 */
 };
 
@@ -131,7 +132,7 @@ struct sink {
 	uint64_t n_delivered, n_retries, n_rejected, n_expired;
 };
 
-/* The registry: NULL if there is no such kind in this build. */
+/* The registry. */
 const struct sink_ops *sink_ops_of(enum sink_type type);
 
 /* -ENOMEM. @conf, @env and @callbacks outlive the sink (until sink_reconfigure()). A sink whose

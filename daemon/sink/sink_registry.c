@@ -2,11 +2,11 @@
 
 #include "sink/sink.h"
 
-/* A kind that is NULL is not in this build; the configuration refuses it. */
 static const struct sink_ops *const registry[_SINK_TYPE_N] = {
 	[SINK_WEBHOOK] = &sink_webhook_ops,
 	[SINK_UNIX] = &sink_unix_ops,
 	[SINK_SYSLOG] = &sink_syslog_ops,
+	[SINK_JOURNALD] = &sink_journald_ops,
 };
 
 const struct sink_ops *sink_ops_of(enum sink_type type)

@@ -5,3 +5,4 @@
 extern const struct sink_ops sink_webhook_ops;
 extern const struct sink_ops sink_unix_ops;
 extern const struct sink_ops sink_syslog_ops;
+extern const struct sink_ops sink_journald_ops;

@@ -53,7 +53,6 @@ BAD = {
     "wrong name": ('{"databases": {"a b": {"dsn": "dbname=a"}}}', r":1:\d+: databases"),
     "wrong word": ('{"sinks": {"s": {"type": "webhoock"}}}', r":1:\d+: sinks\.s\.type: .*webhook"),
     "range": ('{"sinks": {"s": {"type": "webhook", "url": "http://a/", "in_flight": 100000}}}', r":1:\d+: sinks\.s\.in_flight: "),
-    "journald": ('{"sinks": {"s": {"type": "journald"}}}', r":1:\d+: sinks\.s.*not in this build"),
     "tls": ('{"sinks": {"s": {"type": "syslog", "transport": "tls"}}}', r":1:\d+: sinks\.s\.address: .*required"),
     "batch of raw": (
         '{"sinks": {"s": {"type": "webhook", "url": "http://a/", "format": "raw", "batch": {"max": 2}}}}',
