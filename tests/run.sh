@@ -181,9 +181,10 @@ long,*) versions=--pg= ;;
 ,16) versions=--pg=16 ;;
 *) versions=--pg=$version,16 ;;
 esac
+check 'demonstration' sh tests/demo.sh --once
 integration 'integration tests' build-gcc tests/integration "$versions"
 [ ! -x build-asan/daemon/schemarelay ] ||
-	integration 'integration tests: address and undefined behaviour' build-asan tests/integration -k relay "--pg=$version"
+	integration 'integration tests: address and undefined behaviour' build-asan tests/integration/test_relay_*.py "--pg=$version"
 # shellcheck disable=SC2086 # one word a package
 install_packages $PACKAGES_SYSTEM || finish
 integration 'system tests' build-gcc tests/system -p no:cacheprovider
