@@ -20,10 +20,8 @@ static const char *plural(size_t n)
 
 int cli_check(const char *path, const struct config_env *env)
 {
-	_cleanup_(config_errors_done)
-	struct config_errors errors = { .list = { .n = 0 } };
-	_cleanup_(config_freep)
-	struct config *config = NULL;
+	_cleanup_(config_errors_done) struct config_errors errors = { .list = { .n = 0 } };
+	_cleanup_(config_freep) struct config *config = NULL;
 	int r = config_load(&config, path, env, &errors);
 
 	if (r > 0) {

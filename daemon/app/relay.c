@@ -44,8 +44,7 @@ static struct lane *relay_fullest_lane(struct relay *r)
 /* The older half of what waits in that lane goes; a resync stands for it. */
 static int relay_make_room(struct relay *r, bool *ret_made)
 {
-	_cleanup_(change_unrefp)
-	struct change *resync = NULL;
+	_cleanup_(change_unrefp) struct change *resync = NULL;
 	struct lane *l = relay_fullest_lane(r);
 	struct delivery *d;
 	char id[37];

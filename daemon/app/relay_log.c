@@ -34,8 +34,7 @@ static void log_line(struct log *l, int level, const char *message_id,
 		     const struct log_field *fields, size_t n_fields, const char *object,
 		     const char *name, const char *fmt, va_list ap)
 {
-	_cleanup_(strbuf_done)
-	struct strbuf b = STRBUF_INIT;
+	_cleanup_(strbuf_done) struct strbuf b = STRBUF_INIT;
 
 	if (level > l->level)
 		return;
@@ -75,8 +74,7 @@ void log_sink(struct relay *r, const struct sink *s, int level, const char *mess
 
 void log_relay(struct relay *r, int level, const char *message_id, const char *fmt, ...)
 {
-	_cleanup_(strbuf_done)
-	struct strbuf b = STRBUF_INIT;
+	_cleanup_(strbuf_done) struct strbuf b = STRBUF_INIT;
 	va_list ap;
 
 	va_start(ap, fmt);

@@ -226,8 +226,7 @@ DEFINE_CLEANUP(struct service *, service_free)
 static int service_new(struct service **ret, struct log *log, const struct config_env *env,
 		       const char *config_path)
 {
-	_cleanup_(service_freep)
-	struct service *s = calloc(1, sizeof(*s));
+	_cleanup_(service_freep) struct service *s = calloc(1, sizeof(*s));
 	int r;
 
 	if (!s)
@@ -246,10 +245,8 @@ static int service_new(struct service **ret, struct log *log, const struct confi
 
 int service_run(struct log *log, const struct config_env *env, struct config *config)
 {
-	_cleanup_(service_freep)
-	struct service *s = NULL;
-	_cleanup_(config_freep)
-	struct config *mine = config;
+	_cleanup_(service_freep) struct service *s = NULL;
+	_cleanup_(config_freep) struct config *mine = config;
 	int r;
 
 	r = service_new(&s, log, env, config->path);

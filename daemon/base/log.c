@@ -136,8 +136,7 @@ static void add_json(struct strbuf *b, int level, const char *message_id,
 	if (message_id)
 		strbuf_addf(b, ", \"message_id\": \"%s\"", message_id);
 	for (size_t i = 0; i < n_fields; i++) {
-		_cleanup_(strbuf_done)
-		struct strbuf value = STRBUF_INIT;
+		_cleanup_(strbuf_done) struct strbuf value = STRBUF_INIT;
 
 		if (!fields[i].value)
 			continue;
@@ -172,8 +171,8 @@ static void add_journal(struct strbuf *b, int level, const char *message_id,
 void log_write(struct log *l, int level, const char *message_id, const struct log_field *fields,
 	       size_t n_fields, const char *fmt, ...)
 {
-	_cleanup_(strbuf_done)
-	struct strbuf raw = STRBUF_INIT, message = STRBUF_INIT, line = STRBUF_INIT;
+	_cleanup_(strbuf_done) struct strbuf raw = STRBUF_INIT, message = STRBUF_INIT,
+					     line = STRBUF_INIT;
 	int saved = errno;
 	va_list ap;
 

@@ -132,8 +132,7 @@ static int client_append_header(struct http_client *c, const char *line)
 
 int http_client_add_header(struct http_client *c, const char *name, const char *value)
 {
-	_cleanup_(strbuf_done)
-	struct strbuf b = STRBUF_INIT;
+	_cleanup_(strbuf_done) struct strbuf b = STRBUF_INIT;
 	int r;
 
 	if (!header_is_valid(name, value))

@@ -29,14 +29,10 @@ static int complain(char **ret_message, const char *message)
 /* Takes host and port apart the way libcurl will: the entry must match. */
 static int http_name_set_url(struct http_name *n, const char *url, char **ret_message)
 {
-	_cleanup_(curl_url_cleanupp)
-	CURLU *u = curl_url();
-	_cleanup_(curl_freep)
-	char *scheme = NULL;
-	_cleanup_(curl_freep)
-	char *host = NULL;
-	_cleanup_(curl_freep)
-	char *port = NULL;
+	_cleanup_(curl_url_cleanupp) CURLU *u = curl_url();
+	_cleanup_(curl_freep) char *scheme = NULL;
+	_cleanup_(curl_freep) char *host = NULL;
+	_cleanup_(curl_freep) char *port = NULL;
 	struct in_addr v4;
 	bool v6;
 

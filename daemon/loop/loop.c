@@ -263,8 +263,7 @@ static void on_timer(_unused_ int fd, _unused_ short what, void *userdata)
 
 int loop_timer_new(struct loop_timer **ret, struct loop *l, loop_fn fn, void *userdata)
 {
-	_cleanup_(freep)
-	struct loop_timer *t = calloc(1, sizeof(*t));
+	_cleanup_(freep) struct loop_timer *t = calloc(1, sizeof(*t));
 
 	if (!t)
 		return error_origin(-ENOMEM);

@@ -53,10 +53,8 @@ static int pem_copy(struct tls_pem *to, const char *data, size_t n)
 
 static int pem_read(struct tls_pem *to, const char *path, char **ret_message)
 {
-	_cleanup_(closep)
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-	_cleanup_(freep)
-	char *data = NULL;
+	_cleanup_(closep) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	_cleanup_(freep) char *data = NULL;
 	const unsigned int max = LIMIT_CERT_BYTES;
 	size_t len = 0;
 	ssize_t n;
@@ -96,8 +94,7 @@ struct tls_credentials *tls_credentials_free(struct tls_credentials *c)
 /* The first certificate; NULL if there is none. */
 static X509 *pem_certificate(const struct tls_pem *p)
 {
-	_cleanup_(BIO_freep)
-	BIO *bio = BIO_new_mem_buf(p->data, (int)p->len);
+	_cleanup_(BIO_freep) BIO *bio = BIO_new_mem_buf(p->data, (int)p->len);
 
 	return bio ? PEM_read_bio_X509(bio, NULL, NULL, NULL) : NULL;
 }
@@ -112,8 +109,7 @@ static int on_password(_unused_ char *buf, _unused_ int size, _unused_ int writi
 
 static EVP_PKEY *pem_key(const struct tls_pem *p)
 {
-	_cleanup_(BIO_freep)
-	BIO *bio = BIO_new_mem_buf(p->data, (int)p->len);
+	_cleanup_(BIO_freep) BIO *bio = BIO_new_mem_buf(p->data, (int)p->len);
 
 	return bio ? PEM_read_bio_PrivateKey(bio, NULL, on_password, NULL) : NULL;
 }
@@ -121,8 +117,7 @@ static EVP_PKEY *pem_key(const struct tls_pem *p)
 static int check_ca(const struct tls_credentials *c, const struct tls_files *files,
 		    char **ret_message)
 {
-	_cleanup_(x509_freep)
-	X509 *x = pem_certificate(&c->ca);
+	_cleanup_(x509_freep) X509 *x = pem_certificate(&c->ca);
 
 	return x ? 0 : say(ret_message, "%s: holds no certificate", files->ca_file);
 }
@@ -130,10 +125,8 @@ static int check_ca(const struct tls_credentials *c, const struct tls_files *fil
 static int check_client(const struct tls_credentials *c, const struct tls_files *files,
 			char **ret_message)
 {
-	_cleanup_(x509_freep)
-	X509 *x = pem_certificate(&c->certificate);
-	_cleanup_(evp_pkey_freep)
-	EVP_PKEY *k = pem_key(&c->key);
+	_cleanup_(x509_freep) X509 *x = pem_certificate(&c->certificate);
+	_cleanup_(evp_pkey_freep) EVP_PKEY *k = pem_key(&c->key);
 
 	if (!x)
 		return say(ret_message, "%s: holds no certificate", files->certificate_file);
@@ -227,12 +220,10 @@ static bool trust_system(SSL_CTX *ctx)
 /* All certificates in @p. */
 static bool trust(SSL_CTX *ctx, const struct tls_pem *p)
 {
-	_cleanup_(BIO_freep)
-	BIO *bio = BIO_new_mem_buf(p->data, (int)p->len);
+	_cleanup_(BIO_freep) BIO *bio = BIO_new_mem_buf(p->data, (int)p->len);
 
 	while (bio) {
-		_cleanup_(x509_freep)
-		X509 *x = PEM_read_bio_X509(bio, NULL, NULL, NULL);
+		_cleanup_(x509_freep) X509 *x = PEM_read_bio_X509(bio, NULL, NULL, NULL);
 
 		if (!x)
 			return true;
@@ -245,15 +236,13 @@ static bool trust(SSL_CTX *ctx, const struct tls_pem *p)
 /* The client's certificate, its issuers', and its key. */
 static bool show(SSL_CTX *ctx, const struct tls_credentials *c)
 {
-	_cleanup_(BIO_freep)
-	BIO *bio = BIO_new_mem_buf(c->certificate.data, (int)c->certificate.len);
-	_cleanup_(evp_pkey_freep)
-	EVP_PKEY *key = pem_key(&c->key);
+	_cleanup_(BIO_freep) BIO *bio =
+		BIO_new_mem_buf(c->certificate.data, (int)c->certificate.len);
+	_cleanup_(evp_pkey_freep) EVP_PKEY *key = pem_key(&c->key);
 	bool first = true;
 
 	while (bio) {
-		_cleanup_(x509_freep)
-		X509 *x = PEM_read_bio_X509(bio, NULL, NULL, NULL);
+		_cleanup_(x509_freep) X509 *x = PEM_read_bio_X509(bio, NULL, NULL, NULL);
 
 		if (!x)
 			return !first && key && SSL_CTX_use_PrivateKey(ctx, key) == 1;
@@ -279,8 +268,7 @@ static bool tls_configure(SSL_CTX *ctx, const struct tls_credentials *c)
 
 int tls_context_new(struct tls_context **ret, const struct tls_files *files, char **ret_message)
 {
-	_cleanup_(tls_credentials_freep)
-	struct tls_credentials *credentials = NULL;
+	_cleanup_(tls_credentials_freep) struct tls_credentials *credentials = NULL;
 	struct tls_context *c;
 	bool good;
 	int k = tls_credentials_new(&credentials, files, ret_message);

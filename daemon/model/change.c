@@ -317,10 +317,8 @@ static int draft_journal(struct draft *d, struct payload *p, struct strbuf *b, c
 int change_new_journal(struct change **ret, const char *database, const char *event_id,
 		       const char *payload, size_t n_payload, usec_t recorded)
 {
-	_cleanup_(strbuf_done)
-	struct strbuf b = STRBUF_INIT;
-	_cleanup_(payload_done)
-	struct payload p;
+	_cleanup_(strbuf_done) struct strbuf b = STRBUF_INIT;
+	_cleanup_(payload_done) struct payload p;
 	struct draft d = { .kind = CHANGE_DDL, .database = database, .recorded = recorded };
 	int r;
 
@@ -384,10 +382,8 @@ int change_new_notification(struct change **ret, const char *database, const cha
 			    bool schema_channel, const char *id, const char *payload,
 			    size_t n_payload, usec_t recorded)
 {
-	_cleanup_(strbuf_done)
-	struct strbuf b = STRBUF_INIT;
-	_cleanup_(payload_done)
-	struct payload p;
+	_cleanup_(strbuf_done) struct strbuf b = STRBUF_INIT;
+	_cleanup_(payload_done) struct payload p;
 	struct draft d = { .database = database, .channel = channel, .recorded = recorded };
 	int r;
 
@@ -413,8 +409,7 @@ int change_new_notification(struct change **ret, const char *database, const cha
 int change_new_resync(struct change **ret, const char *database, enum resync_reason reason,
 		      const char *id, usec_t recorded)
 {
-	_cleanup_(strbuf_done)
-	struct strbuf b = STRBUF_INIT;
+	_cleanup_(strbuf_done) struct strbuf b = STRBUF_INIT;
 	struct draft d = {
 		.kind = CHANGE_RESYNC,
 		.database = database,
@@ -446,8 +441,7 @@ int change_new_resync(struct change **ret, const char *database, enum resync_rea
 
 int change_encoding(const struct bytes **ret, struct change *c, enum encoding e)
 {
-	_cleanup_(strbuf_done)
-	struct strbuf b = STRBUF_INIT;
+	_cleanup_(strbuf_done) struct strbuf b = STRBUF_INIT;
 	struct bytes *made = &c->encodings[e];
 	int r;
 

@@ -84,8 +84,7 @@ static void emit_strbuf(struct emitter *e, const char *name, const struct strbuf
 /* Calls @fn for each attribute in the order of the documents. */
 static int for_each_attribute(const struct change *c, cloudevent_header_fn fn, void *userdata)
 {
-	_cleanup_(strbuf_done)
-	struct strbuf b = STRBUF_INIT;
+	_cleanup_(strbuf_done) struct strbuf b = STRBUF_INIT;
 	struct emitter e = { .fn = fn, .userdata = userdata };
 	char recorded[CLOCK_STAMP_MSEC], sequence[N_SEQUENCE];
 

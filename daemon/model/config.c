@@ -142,8 +142,7 @@ static void entries_done(struct entries *e)
 
 static int default_new(struct json_value **ret, const struct option *o)
 {
-	_cleanup_(strbuf_done)
-	struct strbuf b = STRBUF_INIT;
+	_cleanup_(strbuf_done) struct strbuf b = STRBUF_INIT;
 	struct json_error error;
 	int r;
 
@@ -211,8 +210,7 @@ static int read_source(const struct config_context *asker, struct config_place a
 {
 	struct config_loader *l = asker->loader;
 	struct config_context c = { .loader = l, .path = "" };
-	_cleanup_(config_bytes_done)
-	struct config_bytes bytes = { .data = NULL };
+	_cleanup_(config_bytes_done) struct config_bytes bytes = { .data = NULL };
 	char message[CONFIG_FILE_MESSAGE];
 	struct json_error error;
 	struct config_source *source;
@@ -317,10 +315,8 @@ static int on_glob_error(_unused_ const char *path, int err)
 /* @at: of the pattern; line 0 for the default. */
 static int include_one(const struct config_context *c, struct config_place at, const char *pattern)
 {
-	_cleanup_(strbuf_done)
-	struct strbuf b = STRBUF_INIT;
-	_cleanup_(globfree)
-	glob_t found = { .gl_pathc = 0 };
+	_cleanup_(strbuf_done) struct strbuf b = STRBUF_INIT;
+	_cleanup_(globfree) glob_t found = { .gl_pathc = 0 };
 	int r = include_pattern(&b, c->loader->sources[0].path, pattern);
 
 	if (r < 0)
@@ -364,8 +360,7 @@ static int read_includes(const struct config_context *c)
 
 static int add_entry(struct entries *e, size_t source, const struct json_value *v)
 {
-	_cleanup_(strbuf_done)
-	struct strbuf b = STRBUF_INIT;
+	_cleanup_(strbuf_done) struct strbuf b = STRBUF_INIT;
 	struct entry *items;
 
 	/* Room grows by doubling: it is full exactly when n is a power of two. */
@@ -480,8 +475,7 @@ static int load_database(struct config_loader *l, const struct entry *x)
 
 static int load_databases(struct config_loader *l)
 {
-	_cleanup_(entries_done)
-	struct entries e = { .section = "databases" };
+	_cleanup_(entries_done) struct entries e = { .section = "databases" };
 	int r = collect(l, &e, LIMIT_CONFIG_DATABASES);
 
 	if (r < 0)
@@ -555,8 +549,7 @@ static int load_all_sinks(struct config_loader *l, const struct entries *e,
 
 static int load_sinks(struct config_loader *l)
 {
-	_cleanup_(entries_done)
-	struct entries e = { .section = "sinks" };
+	_cleanup_(entries_done) struct entries e = { .section = "sinks" };
 	struct config_context *contexts;
 	int r = collect(l, &e, LIMIT_CONFIG_SINKS);
 

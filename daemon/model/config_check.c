@@ -25,8 +25,7 @@ static int refuse_key(const struct config_context *c, const char *key, const cha
 static int check_backoff(const struct config_context *c, const struct backoff_conf *backoff)
 {
 	const struct json_value *group = config_find(c->object, "backoff");
-	_cleanup_(strbuf_done)
-	struct strbuf b = STRBUF_INIT;
+	_cleanup_(strbuf_done) struct strbuf b = STRBUF_INIT;
 	int r;
 
 	if (!group || backoff->initial <= backoff->max)

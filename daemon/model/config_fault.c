@@ -57,10 +57,8 @@ static void add_message(struct strbuf *b, const struct strbuf *message)
 static int _printf_(5, 0) add(const struct config_context *c, struct config_faults *f,
 			      struct config_place at, const char *key, const char *fmt, va_list ap)
 {
-	_cleanup_(strbuf_done)
-	struct strbuf b = STRBUF_INIT;
-	_cleanup_(strbuf_done)
-	struct strbuf message = STRBUF_INIT;
+	_cleanup_(strbuf_done) struct strbuf b = STRBUF_INIT;
+	_cleanup_(strbuf_done) struct strbuf message = STRBUF_INIT;
 	struct config_fault *items, fault = {
 		.source = c->source,
 		.line = at.line,
@@ -136,8 +134,7 @@ static int compare(const void *a, const void *b)
 int config_faults_write(struct config_faults *f, const struct config_loader *l,
 			struct strlist *list)
 {
-	_cleanup_(strbuf_done)
-	struct strbuf b = STRBUF_INIT;
+	_cleanup_(strbuf_done) struct strbuf b = STRBUF_INIT;
 	int r;
 
 	if (f->n > 0)

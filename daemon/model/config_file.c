@@ -46,10 +46,8 @@ static ssize_t read_all(int fd, char *to, size_t size)
 int config_file_read(struct config_bytes *ret, const char *path, size_t limit,
 		     char message[CONFIG_FILE_MESSAGE])
 {
-	_cleanup_(config_bytes_done)
-	struct config_bytes b = { .data = NULL };
-	_cleanup_(closep)
-	int fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	_cleanup_(config_bytes_done) struct config_bytes b = { .data = NULL };
+	_cleanup_(closep) int fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 	struct stat st;
 	ssize_t n;
 

@@ -49,8 +49,7 @@ static int compare_keys(const void *a, const void *b)
 static int complain_key(const struct config_context *c, const char *prefix,
 			const struct json_value *v, const char *message)
 {
-	_cleanup_(strbuf_done)
-	struct strbuf b = STRBUF_INIT;
+	_cleanup_(strbuf_done) struct strbuf b = STRBUF_INIT;
 	int r;
 
 	strbuf_addf(&b, "%s%s", prefix, v->key);
@@ -63,8 +62,7 @@ static int complain_key(const struct config_context *c, const char *prefix,
 int config_check_repeated(const struct config_context *c, const struct json_value *v,
 			  const char *prefix)
 {
-	_cleanup_(freep)
-	const struct json_value **sorted = NULL;
+	_cleanup_(freep) const struct json_value **sorted = NULL;
 	size_t n = 0, i = 0;
 
 	for (const struct json_value *m = v->children; m; m = m->next)
@@ -169,8 +167,7 @@ static void add_sink_names(struct strbuf *b, unsigned int sinks)
 static int complain_unknown(const struct config_context *c, const char *prefix,
 			    const struct json_value *v, unsigned int elsewhere)
 {
-	_cleanup_(strbuf_done)
-	struct strbuf b = STRBUF_INIT;
+	_cleanup_(strbuf_done) struct strbuf b = STRBUF_INIT;
 	char buf[LIMIT_NAME + 1];
 	const char *nearest = NULL;
 	unsigned int ignored;
@@ -245,8 +242,7 @@ static int check_keys(const struct config_context *c, const struct json_value *v
 
 static int complain_missing(const struct config_context *c, const struct option *o)
 {
-	_cleanup_(strbuf_done)
-	struct strbuf b = STRBUF_INIT;
+	_cleanup_(strbuf_done) struct strbuf b = STRBUF_INIT;
 	int r;
 
 	strbuf_add_str(&b, "is required");

@@ -93,8 +93,7 @@ static void add_man_rows(struct strbuf *b, const char *title, const struct optio
 
 int config_print_man(FILE *f)
 {
-	_cleanup_(strbuf_done)
-	struct strbuf b = STRBUF_INIT;
+	_cleanup_(strbuf_done) struct strbuf b = STRBUF_INIT;
 	char title[64];
 
 	strbuf_add_str(&b, ".SH OPTIONS\nA dot in a name stands for nesting; defaults stand in "
@@ -246,8 +245,7 @@ static void add_section(struct strbuf *b, const char *name)
 
 int config_print_schema(FILE *f)
 {
-	_cleanup_(strbuf_done)
-	struct strbuf b = STRBUF_INIT, main_object = STRBUF_INIT;
+	_cleanup_(strbuf_done) struct strbuf b = STRBUF_INIT, main_object = STRBUF_INIT;
 	const struct option_table *sinks = &option_tables[OPTIONS_SINK];
 
 	/* The main object's last "}" closes its properties: what is no row goes before it. */

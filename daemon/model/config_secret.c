@@ -34,8 +34,7 @@ static const char *name_fault(const struct config_context *c, const char *text)
 /* The path that @text names. */
 static int resolve(const struct config_context *c, const char *text, char **ret)
 {
-	_cleanup_(strbuf_done)
-	struct strbuf b = STRBUF_INIT;
+	_cleanup_(strbuf_done) struct strbuf b = STRBUF_INIT;
 
 	if (text[0] != '/')
 		strbuf_addf(&b, "%s/", c->loader->env->credentials_directory);
@@ -47,8 +46,7 @@ static int resolve(const struct config_context *c, const char *text, char **ret)
 static int complain(const struct config_context *c, const struct option *o,
 		    const struct json_value *v, const char *fault)
 {
-	_cleanup_(strbuf_done)
-	struct strbuf b = STRBUF_INIT;
+	_cleanup_(strbuf_done) struct strbuf b = STRBUF_INIT;
 	int r;
 
 	if (v->text[0] == '/')
@@ -67,10 +65,8 @@ static int read_named(const struct config_context *c, const struct option *o,
 		      const struct json_value *v, size_t limit, char **ret_path,
 		      struct config_bytes *ret)
 {
-	_cleanup_(config_bytes_done)
-	struct config_bytes bytes = { .data = NULL };
-	_cleanup_(freep)
-	char *path = NULL;
+	_cleanup_(config_bytes_done) struct config_bytes bytes = { .data = NULL };
+	_cleanup_(freep) char *path = NULL;
 	char message[CONFIG_FILE_MESSAGE];
 	const char *fault = name_fault(c, v->text);
 	int r;
@@ -105,10 +101,8 @@ static int read_named(const struct config_context *c, const struct option *o,
 int config_parse_file(const struct config_context *c, const struct option *o,
 		      const struct json_value *v, void *field)
 {
-	_cleanup_(config_bytes_done)
-	struct config_bytes bytes = { .data = NULL };
-	_cleanup_(freep)
-	char *path = NULL;
+	_cleanup_(config_bytes_done) struct config_bytes bytes = { .data = NULL };
+	_cleanup_(freep) char *path = NULL;
 	int r;
 
 	r = read_named(c, o, v, o->max, &path, &bytes);
@@ -121,10 +115,8 @@ int config_parse_file(const struct config_context *c, const struct option *o,
 static int parse_secret(const struct config_context *c, const struct option *o,
 			const struct json_value *v, size_t limit, struct secret *ret)
 {
-	_cleanup_(config_bytes_done)
-	struct config_bytes bytes = { .data = NULL };
-	_cleanup_(freep)
-	char *path = NULL;
+	_cleanup_(config_bytes_done) struct config_bytes bytes = { .data = NULL };
+	_cleanup_(freep) char *path = NULL;
 	int r;
 
 	r = read_named(c, o, v, limit, &path, &bytes);

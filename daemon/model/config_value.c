@@ -107,8 +107,7 @@ static const char *nearest_word(const struct option_word *words, const char *nam
 static int unexpected(const struct config_context *c, const struct option *o,
 		      const struct json_value *v, bool quote)
 {
-	_cleanup_(strbuf_done)
-	struct strbuf b = STRBUF_INIT;
+	_cleanup_(strbuf_done) struct strbuf b = STRBUF_INIT;
 	const char *word = NULL;
 	int r;
 
@@ -243,8 +242,7 @@ static int parse_dsn(const struct config_context *c, const struct option *o,
 		     const struct json_value *v, void *field)
 {
 	const struct config_env *env = c->loader->env;
-	_cleanup_(freep)
-	char *message = NULL;
+	_cleanup_(freep) char *message = NULL;
 	bool has_password = false;
 	int r;
 
@@ -286,8 +284,7 @@ static int compare_texts(const void *a, const void *b)
 static int check_distinct(const struct config_context *c, const struct option *o,
 			  const struct json_value *v, size_t n)
 {
-	_cleanup_(freep)
-	const struct json_value **sorted = NULL;
+	_cleanup_(freep) const struct json_value **sorted = NULL;
 	size_t i = 0;
 	int r = 0;
 

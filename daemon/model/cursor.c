@@ -15,8 +15,7 @@ void cursor_done(struct cursor *c)
 
 int cursor_copy(struct cursor *to, const struct cursor *from)
 {
-	_cleanup_(freep)
-	char *snapshot = NULL;
+	_cleanup_(freep) char *snapshot = NULL;
 
 	if (from->snapshot) {
 		snapshot = strdup(from->snapshot);

@@ -38,8 +38,7 @@ static void add_message(struct strbuf *b, const struct change *c)
 		[CHANGE_NOTIFICATION] = { "notification", JOURNAL_ENTRY_NOTIFICATION },
 		[CHANGE_RESYNC] = { "resync", JOURNAL_ENTRY_RESYNC },
 	};
-	_cleanup_(strbuf_done)
-	struct strbuf sentence = STRBUF_INIT;
+	_cleanup_(strbuf_done) struct strbuf sentence = STRBUF_INIT;
 
 	/* Nothing in a change is longer. */
 	syslog_add_sentence(&sentence, c, LIMIT_PAYLOAD_JOURNAL);

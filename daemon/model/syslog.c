@@ -380,8 +380,7 @@ static void add_header_3164(struct strbuf *b, const struct syslog_origin *o, con
 
 void syslog_add(struct strbuf *b, const struct syslog_origin *o, const struct change *c)
 {
-	_cleanup_(strbuf_done)
-	struct strbuf sentence = STRBUF_INIT;
+	_cleanup_(strbuf_done) struct strbuf sentence = STRBUF_INIT;
 	struct fields f = { .limit = o->limit };
 	size_t start = b->len, fixed, room;
 	bool cut;

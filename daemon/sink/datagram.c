@@ -118,8 +118,7 @@ static bool fill_file(int fd, const struct strbuf *b)
 /* 0, or errno. */
 static int send_file(struct datagram *g)
 {
-	_cleanup_(closep)
-	int fd = memfd_create("schemarelay", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	_cleanup_(closep) int fd = memfd_create("schemarelay", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	union {
 		struct cmsghdr header;
 		char bytes[CMSG_SPACE(sizeof(int))];

@@ -65,8 +65,7 @@ static void sink_back_off(struct sink *s, const struct verdict_info *info)
 /* Positive: it could not be opened; the sink backs off. */
 static int sink_open(struct sink *s)
 {
-	_cleanup_(freep)
-	char *message = NULL;
+	_cleanup_(freep) char *message = NULL;
 	struct verdict_info info = { .status = 0 };
 	int k;
 
@@ -369,8 +368,7 @@ static void sink_complete(void *userdata)
 
 	list_splice(&done, &s->done_later);
 	while ((l = list_first(&done, struct lane, done_link))) {
-		_cleanup_(freep)
-		char *detail = TAKE(l->done_detail);
+		_cleanup_(freep) char *detail = TAKE(l->done_detail);
 		struct verdict_info info = { .detail = detail };
 		enum verdict refused = l->done_reject ? VERDICT_REJECT : VERDICT_RETRY;
 

@@ -127,8 +127,7 @@ static int remember_database(struct unix_sink *u, const char *database)
 static int prepend_resync(struct unix_sink *u, struct subscriber *to, const char *database,
 			  uint64_t sequence)
 {
-	_cleanup_(change_unrefp)
-	struct change *c = NULL;
+	_cleanup_(change_unrefp) struct change *c = NULL;
 	const struct bytes *bytes;
 	char id[37];
 	int r;

@@ -376,8 +376,7 @@ static int webhook_authorize(struct webhook *w, const struct secret *secret, str
 
 static int webhook_add_bearer(struct webhook *w, const struct secret *secret, char **ret_message)
 {
-	_cleanup_(strbuf_done)
-	struct strbuf value = STRBUF_INIT;
+	_cleanup_(strbuf_done) struct strbuf value = STRBUF_INIT;
 
 	strbuf_addf(&value, "Bearer %s", secret->bytes);
 	return webhook_authorize(w, secret, &value, ret_message);
@@ -385,8 +384,7 @@ static int webhook_add_bearer(struct webhook *w, const struct secret *secret, ch
 
 static int webhook_add_basic(struct webhook *w, const struct secret *secret, char **ret_message)
 {
-	_cleanup_(strbuf_done)
-	struct strbuf value = STRBUF_INIT;
+	_cleanup_(strbuf_done) struct strbuf value = STRBUF_INIT;
 	char *text;
 
 	text = malloc(BASE64_LENGTH(secret->n_bytes) + 1);

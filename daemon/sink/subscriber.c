@@ -182,8 +182,7 @@ enum { HELLO_E_INVALID = 1 };
 /* @line is a JSON object; its member `after`, if any, is a string of 1 to 20 digits. */
 static int read_hello(const char *line, size_t n, bool *ret_has_after, uint64_t *ret_after)
 {
-	_cleanup_(json_freep)
-	struct json_value *v = NULL;
+	_cleanup_(json_freep) struct json_value *v = NULL;
 	const struct json_value *after;
 	struct json_error error;
 	char *end;

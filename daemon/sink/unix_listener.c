@@ -89,8 +89,7 @@ static int refuse_bind(const char *path, int error, char **ret_message)
 /* Something is there already: may it go? Positive: no. */
 static int remove_stale(const struct sockaddr_un *address, char **ret_message)
 {
-	_cleanup_(closep)
-	int fd = -1;
+	_cleanup_(closep) int fd = -1;
 	const char *path = address->sun_path;
 	struct stat st;
 	int error = 0;

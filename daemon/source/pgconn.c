@@ -487,8 +487,7 @@ static const char *why_not(const PQconninfoOption *options)
 
 int pgconn_check_dsn(const char *dsn, bool *ret_has_password, char **ret_message)
 {
-	_cleanup_(free_options)
-	PQconninfoOption *options = NULL;
+	_cleanup_(free_options) PQconninfoOption *options = NULL;
 	char *error = NULL;
 	const char *why;
 
@@ -516,10 +515,8 @@ int pgconn_check_dsn(const char *dsn, bool *ret_has_password, char **ret_message
 
 int pgconn_dsn_host(char **ret, const char *dsn)
 {
-	_cleanup_(free_options)
-	PQconninfoOption *options = PQconninfoParse(dsn, NULL);
-	_cleanup_(free_options)
-	PQconninfoOption *defaults = NULL;
+	_cleanup_(free_options) PQconninfoOption *options = PQconninfoParse(dsn, NULL);
+	_cleanup_(free_options) PQconninfoOption *defaults = NULL;
 	const char *host, *hostaddr;
 
 	*ret = NULL;
@@ -653,8 +650,7 @@ static bool has_parameter(const struct parameters *p, const char *keyword)
 
 static int open_start(struct pgconn *c, const char *dsn, const char *hostaddr, const char *password)
 {
-	_cleanup_(free_options)
-	PQconninfoOption *options = PQconninfoParse(dsn, NULL);
+	_cleanup_(free_options) PQconninfoOption *options = PQconninfoParse(dsn, NULL);
 	struct parameters p = { .n = 0 };
 
 	if (!options)

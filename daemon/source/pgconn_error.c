@@ -17,8 +17,7 @@ static bool is_sqlstate(const char *s)
 
 void pgconn_error_set_text(struct pgconn_error *e, const char *text)
 {
-	_cleanup_(strbuf_done)
-	struct strbuf b = STRBUF_INIT;
+	_cleanup_(strbuf_done) struct strbuf b = STRBUF_INIT;
 
 	e->text[0] = '\0';
 	while (*text) {
@@ -55,8 +54,7 @@ static void take_sqlstate(struct strbuf *b, struct pgconn_error *e, const char *
 
 int pgconn_error_set_verbose(struct pgconn_error *e, const char *message)
 {
-	_cleanup_(strbuf_done)
-	struct strbuf b = STRBUF_INIT;
+	_cleanup_(strbuf_done) struct strbuf b = STRBUF_INIT;
 	int r;
 
 	e->sqlstate[0] = '\0';

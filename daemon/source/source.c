@@ -74,8 +74,7 @@ void source_emit(struct source *s, struct change *c, bool reread)
 
 void source_resync(struct source *s, enum resync_reason reason)
 {
-	_cleanup_(change_unrefp)
-	struct change *c = NULL;
+	_cleanup_(change_unrefp) struct change *c = NULL;
 	char id[37];
 	int r;
 

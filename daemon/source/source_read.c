@@ -205,10 +205,8 @@ int source_read_next(struct source *s, bool *ret_sent)
 /* Hands a row on. @payload may be NULL: it could not be had. */
 static int deliver(struct source *s, const struct source_row *row, const char *payload, size_t n)
 {
-	_cleanup_(change_unrefp)
-	struct change *c = NULL;
-	_cleanup_(strbuf_done)
-	struct strbuf text = STRBUF_INIT;
+	_cleanup_(change_unrefp) struct change *c = NULL;
+	_cleanup_(strbuf_done) struct strbuf text = STRBUF_INIT;
 	struct source_reading *r = &s->reading;
 	int k;
 

@@ -361,8 +361,7 @@ static void on_done(void *userdata, const struct pgconn_error *error, _unused_ u
 static void on_notify(void *userdata, const char *channel, const char *payload)
 {
 	struct source *s = userdata;
-	_cleanup_(change_unrefp)
-	struct change *c = NULL;
+	_cleanup_(change_unrefp) struct change *c = NULL;
 	bool schema = strcmp(channel, SCHEMA_CHANNEL) == 0;
 	char id[37];
 	int r;

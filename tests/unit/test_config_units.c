@@ -62,8 +62,7 @@ static const char *const wrong[] = {
 static void test_durations(_unused_ void **state)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(durations); i++) {
-		_cleanup_(strbuf_done)
-		struct strbuf b = STRBUF_INIT;
+		_cleanup_(strbuf_done) struct strbuf b = STRBUF_INIT;
 		uint64_t v = 7;
 
 		assert_true(units_parse_duration(&v, durations[i].text));
@@ -76,8 +75,7 @@ static void test_durations(_unused_ void **state)
 static void test_sizes(_unused_ void **state)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
-		_cleanup_(strbuf_done)
-		struct strbuf b = STRBUF_INIT;
+		_cleanup_(strbuf_done) struct strbuf b = STRBUF_INIT;
 		uint64_t v = 7;
 
 		assert_true(units_parse_size(&v, sizes[i].text));

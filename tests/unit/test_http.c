@@ -360,8 +360,7 @@ static void test_limit_of_the_body(_unused_ void **state)
 	const size_t sizes[] = { LIMIT_HTTP_RESPONSE, LIMIT_HTTP_RESPONSE + 1 };
 
 	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
-		_cleanup_(strbuf_done)
-		struct strbuf text = STRBUF_INIT;
+		_cleanup_(strbuf_done) struct strbuf text = STRBUF_INIT;
 		struct http_server_answer script = { .then = THEN_KEEP };
 		struct http_world w;
 		struct http_client *c;

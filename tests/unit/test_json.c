@@ -82,10 +82,8 @@ static void add_decoded(struct strbuf *b, const char *s)
 
 static void test_documents(_unused_ void **state)
 {
-	_cleanup_(strbuf_done)
-	struct strbuf text = STRBUF_INIT;
-	_cleanup_(strbuf_done)
-	struct strbuf got = STRBUF_INIT;
+	_cleanup_(strbuf_done) struct strbuf text = STRBUF_INIT;
+	_cleanup_(strbuf_done) struct strbuf got = STRBUF_INIT;
 	FILE *f = fopen(TEST_DATA "/json/documents.txt", "re");
 	char line[1024];
 	size_t n_cases = 0;
@@ -435,8 +433,7 @@ static void test_writing(_unused_ void **state)
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-		_cleanup_(strbuf_done)
-		struct strbuf b = STRBUF_INIT;
+		_cleanup_(strbuf_done) struct strbuf b = STRBUF_INIT;
 
 		json_add_stringn(&b, cases[i].text, cases[i].n);
 		assert_int_equal(strbuf_error(&b), 0);

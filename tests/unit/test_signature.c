@@ -22,10 +22,8 @@ static int add(struct signature_keys *k, const char *secret)
 
 static void test_vector(_unused_ void **state)
 {
-	_cleanup_(signature_keys_freep)
-	struct signature_keys *k = NULL;
-	_cleanup_(strbuf_done)
-	struct strbuf b = STRBUF_INIT;
+	_cleanup_(signature_keys_freep) struct signature_keys *k = NULL;
+	_cleanup_(strbuf_done) struct strbuf b = STRBUF_INIT;
 
 	assert_int_equal(signature_keys_new(&k), 0);
 	assert_int_equal(add(k, SECRET), 0);
@@ -37,10 +35,8 @@ static void test_vector(_unused_ void **state)
 /* The kept contexts start anew each time, whatever they signed before. */
 static void test_again(_unused_ void **state)
 {
-	_cleanup_(signature_keys_freep)
-	struct signature_keys *k = NULL;
-	_cleanup_(strbuf_done)
-	struct strbuf b = STRBUF_INIT;
+	_cleanup_(signature_keys_freep) struct signature_keys *k = NULL;
+	_cleanup_(strbuf_done) struct strbuf b = STRBUF_INIT;
 
 	assert_int_equal(signature_keys_new(&k), 0);
 	assert_int_equal(add(k, SECRET), 0);
@@ -55,10 +51,8 @@ static void test_again(_unused_ void **state)
 
 static void test_several_secrets(_unused_ void **state)
 {
-	_cleanup_(signature_keys_freep)
-	struct signature_keys *k = NULL;
-	_cleanup_(strbuf_done)
-	struct strbuf b = STRBUF_INIT;
+	_cleanup_(signature_keys_freep) struct signature_keys *k = NULL;
+	_cleanup_(strbuf_done) struct strbuf b = STRBUF_INIT;
 	const size_t n = strlen(SIGNATURE);
 
 	assert_int_equal(signature_keys_new(&k), 0);
@@ -74,10 +68,8 @@ static void test_several_secrets(_unused_ void **state)
 
 static void test_no_secret_no_signature(_unused_ void **state)
 {
-	_cleanup_(signature_keys_freep)
-	struct signature_keys *k = NULL;
-	_cleanup_(strbuf_done)
-	struct strbuf b = STRBUF_INIT;
+	_cleanup_(signature_keys_freep) struct signature_keys *k = NULL;
+	_cleanup_(strbuf_done) struct strbuf b = STRBUF_INIT;
 
 	assert_int_equal(signature_keys_new(&k), 0);
 	assert_int_equal(signature_add(&b, k, ID, TIMESTAMP, BODY, strlen(BODY)), 0);
@@ -96,10 +88,8 @@ static void test_all_is_signed(_unused_ void **state)
 		{ ID, TIMESTAMP, BODY " " },
 		{ ID, TIMESTAMP, "" },
 	};
-	_cleanup_(signature_keys_freep)
-	struct signature_keys *k = NULL;
-	_cleanup_(strbuf_done)
-	struct strbuf b = STRBUF_INIT;
+	_cleanup_(signature_keys_freep) struct signature_keys *k = NULL;
+	_cleanup_(strbuf_done) struct strbuf b = STRBUF_INIT;
 
 	assert_int_equal(signature_keys_new(&k), 0);
 	assert_int_equal(add(k, SECRET), 0);
@@ -124,8 +114,7 @@ static int add_bytes(struct signature_keys *k, size_t n)
 
 static void test_bad_secrets(_unused_ void **state)
 {
-	_cleanup_(signature_keys_freep)
-	struct signature_keys *k = NULL;
+	_cleanup_(signature_keys_freep) struct signature_keys *k = NULL;
 
 	assert_int_equal(signature_keys_new(&k), 0);
 	assert_int_equal(add(k, ""), SIGNATURE_E_PREFIX);
@@ -147,8 +136,7 @@ static void test_bad_secrets(_unused_ void **state)
 
 static int everything(struct strbuf *b)
 {
-	_cleanup_(signature_keys_freep)
-	struct signature_keys *k = NULL;
+	_cleanup_(signature_keys_freep) struct signature_keys *k = NULL;
 	int r;
 
 	r = signature_keys_new(&k);

@@ -217,8 +217,7 @@ static void test_raw(_unused_ void **state)
 
 static void test_batch(_unused_ void **state)
 {
-	_cleanup_(strbuf_done)
-	struct strbuf expected = STRBUF_INIT;
+	_cleanup_(strbuf_done) struct strbuf expected = STRBUF_INIT;
 	struct bench b;
 	struct delivery *d, *first = NULL;
 	const struct bytes *one;
@@ -402,10 +401,8 @@ static void test_signed(_unused_ void **state)
 	struct secret items[] = { secret("a", SECRET), secret("b", SECRET2) };
 
 	for (size_t n = 1; n <= 2; n++) {
-		_cleanup_(signature_keys_freep)
-		struct signature_keys *k = NULL;
-		_cleanup_(strbuf_done)
-		struct strbuf expected = STRBUF_INIT;
+		_cleanup_(signature_keys_freep) struct signature_keys *k = NULL;
+		_cleanup_(strbuf_done) struct strbuf expected = STRBUF_INIT;
 		struct bench b;
 		char id[64], timestamp[64];
 

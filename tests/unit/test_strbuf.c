@@ -17,8 +17,7 @@ static void add_impossible(struct strbuf *b)
 
 static void test_append(_unused_ void **state)
 {
-	_cleanup_(strbuf_done)
-	struct strbuf b = STRBUF_INIT;
+	_cleanup_(strbuf_done) struct strbuf b = STRBUF_INIT;
 
 	strbuf_add(&b, NULL, 0);
 	assert_string_equal(b.data, "");
@@ -33,8 +32,7 @@ static void test_append(_unused_ void **state)
 
 static void test_grows(_unused_ void **state)
 {
-	_cleanup_(strbuf_done)
-	struct strbuf b = STRBUF_INIT;
+	_cleanup_(strbuf_done) struct strbuf b = STRBUF_INIT;
 	char chunk[1000];
 
 	memset(chunk, 'x', sizeof(chunk));
@@ -58,8 +56,7 @@ static void test_grows(_unused_ void **state)
 static void test_format_at_the_edge(_unused_ void **state)
 {
 	for (int n = 250; n < 260; n++) {
-		_cleanup_(strbuf_done)
-		struct strbuf b = STRBUF_INIT;
+		_cleanup_(strbuf_done) struct strbuf b = STRBUF_INIT;
 
 		strbuf_addf(&b, "%0*d", n, 1);
 		assert_int_equal(b.len, n);
@@ -69,8 +66,7 @@ static void test_format_at_the_edge(_unused_ void **state)
 
 static void test_failure_lasts(_unused_ void **state)
 {
-	_cleanup_(strbuf_done)
-	struct strbuf b = STRBUF_INIT;
+	_cleanup_(strbuf_done) struct strbuf b = STRBUF_INIT;
 	char *s = NULL;
 
 	strbuf_add_str(&b, "before");
@@ -96,8 +92,8 @@ static void test_failure_lasts(_unused_ void **state)
 
 static void test_failures_of_the_first_append(_unused_ void **state)
 {
-	_cleanup_(strbuf_done)
-	struct strbuf huge = STRBUF_INIT, format = STRBUF_INIT, sum = STRBUF_INIT;
+	_cleanup_(strbuf_done) struct strbuf huge = STRBUF_INIT, format = STRBUF_INIT,
+					     sum = STRBUF_INIT;
 
 	strbuf_add(&huge, "", SIZE_MAX / 2);
 	assert_int_equal(strbuf_error(&huge), -ENOMEM);
@@ -113,8 +109,7 @@ static void test_failures_of_the_first_append(_unused_ void **state)
 
 static void test_consume(_unused_ void **state)
 {
-	_cleanup_(strbuf_done)
-	struct strbuf b = STRBUF_INIT;
+	_cleanup_(strbuf_done) struct strbuf b = STRBUF_INIT;
 
 	strbuf_consume(&b, 5);
 	assert_null(b.data);
@@ -136,8 +131,7 @@ static void test_consume(_unused_ void **state)
 
 static void test_reset_keeps_the_memory(_unused_ void **state)
 {
-	_cleanup_(strbuf_done)
-	struct strbuf b = STRBUF_INIT;
+	_cleanup_(strbuf_done) struct strbuf b = STRBUF_INIT;
 	size_t size;
 
 	strbuf_reset(&b);
@@ -176,8 +170,7 @@ static void test_steal(_unused_ void **state)
 
 static void test_no_memory(_unused_ void **state)
 {
-	_cleanup_(strbuf_done)
-	struct strbuf b = STRBUF_INIT;
+	_cleanup_(strbuf_done) struct strbuf b = STRBUF_INIT;
 	char *text = NULL;
 
 	if (!fake_malloc_works())

@@ -79,8 +79,7 @@ static void test_is_utf8(_unused_ void **state)
 
 static void assert_escaped(const char *s, size_t n, const char *expected)
 {
-	_cleanup_(strbuf_done)
-	struct strbuf b = STRBUF_INIT;
+	_cleanup_(strbuf_done) struct strbuf b = STRBUF_INIT;
 
 	strbuf_add_str(&b, ">");
 	text_add_escaped(&b, s, n);
@@ -119,8 +118,7 @@ static void test_escaped_is_harmless(_unused_ void **state)
 	uint32_t rnd = 12345;
 
 	for (int i = 0; i < 20000; i++) {
-		_cleanup_(strbuf_done)
-		struct strbuf b = STRBUF_INIT;
+		_cleanup_(strbuf_done) struct strbuf b = STRBUF_INIT;
 		char s[12];
 
 		for (size_t j = 0; j < sizeof(s); j++) {
@@ -140,8 +138,7 @@ static void test_escaped_is_harmless(_unused_ void **state)
 
 static void assert_utf8(const char *s, size_t n, const char *expected)
 {
-	_cleanup_(strbuf_done)
-	struct strbuf b = STRBUF_INIT;
+	_cleanup_(strbuf_done) struct strbuf b = STRBUF_INIT;
 
 	text_add_utf8(&b, s, n);
 	assert_int_equal(b.len, strlen(expected));

@@ -85,8 +85,7 @@ static int socket_with_path(const struct fixture *t, int type, struct sockaddr_u
 static int try_connect(const struct fixture *t)
 {
 	struct sockaddr_un address;
-	_cleanup_(closep)
-	int fd = socket_with_path(t, SOCK_STREAM, &address);
+	_cleanup_(closep) int fd = socket_with_path(t, SOCK_STREAM, &address);
 
 	return connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0 ? errno : 0;
 }
