@@ -4,7 +4,9 @@
 #include "pki.h"
 
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -28,8 +30,10 @@ struct receiver {
 	pthread_mutex_t lock;
 	char got[262144];
 	size_t n;
-	atomic_uint n_accepted, n_shaken, n_taken_leave;
+	atomic_uint n_accepted, n_shaken, n_taken_leave, n_thinking;
 	atomic_bool mute; /* does not answer a handshake */
+	atomic_bool
+		slow; /* thinks for a while about what the client says in it, while this is set */
 };
 
 struct fixture {
@@ -41,11 +45,30 @@ static struct pki pki;
 
 /* --- the receiver --- */
 
+/* Answers the client's greeting, then lets the rest lie in the kernel's hands. */
+static void think(struct receiver *r, SSL *ssl)
+{
+	struct pollfd p = { .fd = SSL_get_fd(ssl), .events = POLLIN };
+	int flags = fcntl(p.fd, F_GETFL);
+
+	(void)fcntl(p.fd, F_SETFL, flags | O_NONBLOCK);
+	(void)poll(&p, 1, 5000);
+	if (SSL_get_error(ssl, SSL_accept(ssl)) != SSL_ERROR_WANT_READ)
+		abort();
+	(void)poll(&p, 1, 5000);
+	r->n_thinking++;
+	while (r->slow)
+		(void)poll(NULL, 0, 1);
+	(void)fcntl(p.fd, F_SETFL, flags);
+}
+
 static void serve(struct receiver *r, SSL *ssl)
 {
 	char buf[4096];
 	int n;
 
+	if (r->slow)
+		think(r, ssl);
 	if (SSL_accept(ssl) != 1)
 		return;
 	r->n_shaken++;
@@ -145,6 +168,7 @@ static int teardown(void **state)
 {
 	struct fixture *t = *state;
 
+	t->receiver.slow = false;
 	fake_sink_close(&t->fake);
 	t->fake.env.resolver = resolver_free(t->fake.env.resolver);
 	fake_sink_done(&t->fake);
@@ -244,13 +268,33 @@ static void test_a_client_certificate(void **state)
 	expect_frames(t, 1, "t");
 }
 
+static bool is_thinking(void *userdata)
+{
+	const struct fixture *t = userdata;
+
+	return t->receiver.n_thinking > 0;
+}
+
+static bool is_over(void *userdata)
+{
+	return clock_monotonic() > *(const usec_t *)userdata;
+}
+
 /* With TLS 1.3 the handshake is over for us, and its kernel takes the message, before it says no. */
 static void test_a_client_certificate_is_wanted(void **state)
 {
 	struct fixture *t = *state;
 
+	usec_t until;
+
+	t->receiver.slow = true;
 	start(t, pki_server_wants_client(&pki));
 	submit(t, "t0");
+	fake_sink_wait(&t->fake, is_thinking, t);
+	until = clock_monotonic() + 150 * USEC_PER_MSEC;
+	fake_sink_wait(&t->fake, is_over, &until);
+	assert_int_equal(t->fake.n_under_way, 1);
+	t->receiver.slow = false;
 	expect_verdicts(t, 0, 1);
 	assert_int_equal(t->receiver.n_shaken, 0);
 	assert_int_equal(t->receiver.n, 0);
