@@ -18,9 +18,10 @@
 #	define HAVE_OWN_MALLOC 1
 #endif
 
-/* Volatile: compilers know malloc(3), and that it looks at nobody's variables. */
-static volatile bool armed, failed;
-static volatile size_t left;
+/* Volatile: compilers know malloc(3), and that it looks at nobody's variables. Of the thread that asked
+ * for it: one that runs beside it must not take the failure. */
+static _Thread_local volatile bool armed, failed;
+static _Thread_local volatile size_t left;
 
 void fake_malloc_fail_at(size_t n)
 {

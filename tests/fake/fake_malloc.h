@@ -14,7 +14,7 @@
 /* False under the sanitizers and valgrind, which have a malloc of their own: the test returns then. */
 bool fake_malloc_works(void);
 
-/* The call number @n (from 0) from now on fails, once. */
+/* The call number @n (from 0) of this thread's from now on fails, once. */
 void fake_malloc_fail_at(size_t n);
 /* Ends that. Whether one has failed. */
 bool fake_malloc_end(void);
