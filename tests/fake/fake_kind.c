@@ -297,3 +297,8 @@ void fake_kind_answer_later(struct sink *s, const char *database, const char *de
 	else
 		sink_done_later(s, d);
 }
+
+void fake_kind_reject_later(struct sink *s, const char *database, const char *detail)
+{
+	sink_reject_later(s, take(s, database), detail);
+}

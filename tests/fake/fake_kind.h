@@ -54,3 +54,4 @@ struct delivery *fake_kind_under_way(struct sink *s, const char *database);
 void fake_kind_answer(struct sink *s, const char *database, enum verdict v,
 		      const struct verdict_info *info);
 void fake_kind_answer_later(struct sink *s, const char *database, const char *detail);
+void fake_kind_reject_later(struct sink *s, const char *database, const char *detail);

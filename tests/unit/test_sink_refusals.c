@@ -46,6 +46,25 @@ static void test_refusals_count_over_retries(_unused_ void **state)
 	assert_int_equal(sink->n_owed, 0);
 }
 
+/* In the next turn; and a RETRY afterwards is one. */
+static void test_refused_later(_unused_ void **state)
+{
+	start();
+	owe("a", 1);
+	for (int i = 0; i < 3; i++) {
+		wait_for_submission("a");
+		fake_kind_answer_later(sink, "a", "no room");
+		turn();
+		assert_int_equal(sink->n_retries, i + 1);
+		wait_for_submission("a");
+		fake_kind_reject_later(sink, "a", "too long");
+		assert_int_equal(sink->n_rejected, 0);
+		turn();
+	}
+	assert_int_equal(sink->n_rejected, 1);
+	assert_int_equal(sink->n_owed, 0);
+}
+
 static void test_delayed_lane_is_dropped(_unused_ void **state)
 {
 	struct delivery *d;
@@ -238,6 +257,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_refused_three_times),
 		TEST(test_refusals_count_over_retries),
+		TEST(test_refused_later),
 		TEST(test_delayed_lane_is_dropped),
 		TEST(test_batch_keeps_its_members),
 		TEST(test_refused_batch_goes_one_by_one),
