@@ -1,7 +1,9 @@
 #include "unit.h"
 
+#include <ctype.h>
 #include <curl/curl.h>
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "loop/http_error.h"
@@ -20,6 +22,17 @@ static void expect_code(int code, const char *text, const char *phrase)
 	const struct http_failure f = { .code = code, .text = text };
 
 	expect(&f, phrase);
+}
+
+/* The phrase is libcurl's general one, whose words differ from version to version. */
+static void expect_general(int code, const char *text)
+{
+	char phrase[256];
+
+	assert_in_range(snprintf(phrase, sizeof(phrase), "%s", curl_easy_strerror((CURLcode)code)),
+			1, sizeof(phrase) - 1);
+	phrase[0] = (char)tolower((unsigned char)phrase[0]);
+	expect_code(code, text, phrase);
 }
 
 static void test_connecting(_unused_ void **state)
@@ -91,9 +104,8 @@ static void test_answers(_unused_ void **state)
 		    "connection lost before an answer");
 	expect_code(CURLE_UNSUPPORTED_PROTOCOL, "Received HTTP/0.9", "the answer is not HTTP");
 	expect_code(CURLE_WEIRD_SERVER_REPLY, "", "the answer is not HTTP");
-	expect_code(CURLE_COULDNT_RESOLVE_HOST, "Could not resolve host: secret.test",
-		    "couldn't resolve host name");
-	expect_code(CURLE_SSL_CIPHER, "", "couldn't use specified SSL cipher");
+	expect_general(CURLE_COULDNT_RESOLVE_HOST, "Could not resolve host: secret.test");
+	expect_general(CURLE_SSL_CIPHER, "");
 }
 
 /* Short buffers are filled, not overrun. */
