@@ -29,6 +29,7 @@ struct model {
 	size_t n;
 	unsigned int n_busy;
 	bool answered; /* for the next turn */
+	bool was_full; /* a batch, since the newest submission */
 	usec_t until;  /* the end of the interval that the newest submission began, 0: none */
 };
 
@@ -87,7 +88,8 @@ static void on_submit(struct delivery *d, unsigned int n)
 	m->answered = false;
 	/* Timers count in milliseconds, and may end in the middle of one. */
 	assert_true(m->until <= loop_now(loop) + USEC_PER_MSEC ||
-		    m->n >= sink->conf->webhook.batch_max);
+		    m->n >= sink->conf->webhook.batch_max || m->was_full);
+	m->was_full = false;
 	m->until = 0;
 	if (n == m->n && d->lane->n_single == 0)
 		m->until = usec_add(loop_now(loop), sink->conf->webhook.debounce);
@@ -100,6 +102,13 @@ static void on_submit(struct delivery *d, unsigned int n)
 
 /* --- what may happen -------------------------------------------------------------------------------- */
 
+/* A full batch waits for nothing, though some of it may be given up or dropped before it goes. */
+static void note_full(struct model *m)
+{
+	if (m->n >= sink->conf->webhook.batch_max)
+		m->was_full = true;
+}
+
 static void do_owe(void)
 {
 	struct model *m = &models[roll(N_LANES)];
@@ -110,6 +119,7 @@ static void do_owe(void)
 		m->queue[m->n++] = ++m->next;
 		n_owed_ever++;
 		owe(m->name, m->next);
+		note_full(m);
 	}
 }
 
@@ -227,6 +237,7 @@ static void do_drop(void)
 	m->queue[m->n_busy] = m->next;
 	m->n++;
 	n_owed_ever++;
+	note_full(m);
 }
 
 static void step(void)
