@@ -120,7 +120,7 @@ def test_ready_status_reloading_and_stopping(pg, relay, stage, webhook):
     assert ["RELOADING" in m for m in order] == [False, True, False]
     assert not told.having("WATCHDOG"), "nobody asked for a watchdog"
     r.stop()
-    assert told.having("STOPPING", "1")
+    told.wait_for("STOPPING", "1")
     assert "READY" not in told.messages[-1]
 
 
