@@ -53,12 +53,13 @@ static void think(struct receiver *r, SSL *ssl)
 
 	(void)fcntl(p.fd, F_SETFL, flags | O_NONBLOCK);
 	(void)poll(&p, 1, 5000);
-	if (SSL_get_error(ssl, SSL_accept(ssl)) != SSL_ERROR_WANT_READ)
-		abort();
-	(void)poll(&p, 1, 5000);
-	r->n_thinking++;
-	while (r->slow)
-		(void)poll(NULL, 0, 1);
+	/* Anything else: on a slow machine the client may have left already. */
+	if (SSL_get_error(ssl, SSL_accept(ssl)) == SSL_ERROR_WANT_READ) {
+		(void)poll(&p, 1, 5000);
+		r->n_thinking++;
+		while (r->slow)
+			(void)poll(NULL, 0, 1);
+	}
 	(void)fcntl(p.fd, F_SETFL, flags);
 }
 
@@ -119,7 +120,6 @@ static void receiver_start(struct receiver *r, SSL_CTX *ctx)
 	assert_int_equal(listen(r->listener, 16), 0);
 	assert_int_equal(getsockname(r->listener, (struct sockaddr *)&in, &n), 0);
 	r->port = ntohs(in.sin_port);
-	assert_int_equal(pthread_mutex_init(&r->lock, NULL), 0);
 	assert_int_equal(pthread_create(&r->thread, NULL, run, r), 0);
 }
 
@@ -128,7 +128,6 @@ static void receiver_stop(struct receiver *r)
 	(void)shutdown(r->listener, SHUT_RDWR);
 	assert_int_equal(pthread_join(r->thread, NULL), 0);
 	r->listener = close_fd(r->listener);
-	(void)pthread_mutex_destroy(&r->lock);
 	SSL_CTX_free(r->ctx);
 }
 
@@ -150,6 +149,7 @@ static int setup(void **state)
 		.enterprise_number = 32473,
 		.ca_file = pki.ca_file,
 	};
+	assert_int_equal(pthread_mutex_init(&t->receiver.lock, NULL), 0);
 	*state = t;
 	return 0;
 }
@@ -174,6 +174,7 @@ static int teardown(void **state)
 	fake_sink_done(&t->fake);
 	if (t->receiver.ctx)
 		receiver_stop(&t->receiver);
+	(void)pthread_mutex_destroy(&t->receiver.lock);
 	free(t);
 	return 0;
 }
