@@ -254,6 +254,26 @@ def test_a_change_reaches_every_sink(machine, service):
         assert request.headers["webhook-signature"] == "v1," + expected
 
 
+def test_a_change_is_an_entry_of_the_journal(machine, service):
+    config = service.config()
+    config["sinks"] = {"trail": {"type": "journald"}, "hook": config["sinks"]["hook"]}
+    service.start(config)
+    service.wait_listening()
+    identity = service.change()
+    service.wait_delivered(identity)
+
+    def entries():
+        return [e for e in machine.journal(service.since) if e.get("SCHEMARELAY_OBJECT") == identity]
+
+    wait_until(lambda: len(entries()) == 2, lambda: f"two entries for {identity}: {entries()}", interval=0.1)
+    made, dropped = entries()
+    assert (made["SCHEMARELAY_TAG"], dropped["SCHEMARELAY_TAG"]) == ("CREATE TABLE", "DROP TABLE")
+    assert made["SCHEMARELAY_DATABASE"] == "one" and made["SCHEMARELAY_OBJECT_TYPE"] == "table"
+    assert made["SCHEMARELAY_SEQUENCE"] < dropped["SCHEMARELAY_SEQUENCE"]
+    assert re.fullmatch("[0-9a-f]{32}", made["MESSAGE_ID"]) and made["_TRANSPORT"] == "journal"
+    assert identity in made["MESSAGE"]
+
+
 # --- reload -----------------------------------------------------------------------------------------
 
 
