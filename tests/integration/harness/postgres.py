@@ -264,14 +264,18 @@ class Postgres:
     def kill(self):
         """SIGKILL for the postmaster and its children, as when a machine goes down."""
         if self.running():
-            with contextlib.suppress(OSError):
-                with open(f"/proc/{self.process.pid}/task/{self.process.pid}/children") as f:
-                    children = [int(pid) for pid in f.read().split()]
-                for pid in [self.process.pid, *children]:
-                    with contextlib.suppress(ProcessLookupError):
-                        os.kill(pid, signal.SIGKILL)
-            self.process.kill()
+            # Stopped first, so that it makes no further child meanwhile.
+            self.process.send_signal(signal.SIGSTOP)
+            with open(f"/proc/{self.process.pid}/task/{self.process.pid}/children") as f:
+                children = [int(pid) for pid in f.read().split()]
+            for pid in [self.process.pid, *children]:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
             self.process.wait()
+            # One that is still going holds the shared memory, and the next start would refuse.
+            deadline = time.monotonic() + 10
+            while any(os.path.exists(f"/proc/{pid}") for pid in children) and time.monotonic() < deadline:
+                time.sleep(0.01)
         self.process = None
 
     def destroy(self):
