@@ -42,6 +42,7 @@ struct source_row {
 
 /* One reading of the journal: all pages of one target snapshot. */
 struct source_reading {
+	bool garbled; /* a row came that no journal holds */
 	char *target; /* NULL until the first row of the first page */
 	bool active;
 	bool reread; /* rows may be known already */

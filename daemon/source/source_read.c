@@ -251,15 +251,32 @@ static int take_target(struct source *s, const struct pgconn_row *row)
 	return 0;
 }
 
-/* Columns @first to @first + 2. false: no row. */
-static bool take_row(struct source_row *ret, const struct pgconn_row *row, unsigned int first)
+/* As a column of the type uuid is shown. The audit has seen to the type, but a server may say anything. */
+static bool is_uuid(const char *s)
+{
+	for (size_t i = 0; i < 36; i++) {
+		bool hyphen = i == 8 || i == 13 || i == 18 || i == 23;
+
+		if (hyphen ? s[i] != '-' : !s[i] || !strchr("0123456789abcdef", s[i]))
+			return false;
+	}
+	return s[36] == '\0';
+}
+
+/* Columns @first to @first + 2. false: no row, or none that can be (@r is told). */
+static bool take_row(struct source_reading *r, struct source_row *ret, const struct pgconn_row *row,
+		     unsigned int first)
 {
 	const char *id = pgconn_value(row, first, NULL);
 	const char *event_id = pgconn_value(row, first + 1, NULL);
 
-	if (!event_id || !journal_signed(&ret->id, id) ||
-	    !journal_number(&ret->xid, pgconn_value(row, first + 2, NULL)))
+	if (!event_id)
 		return false;
+	if (!is_uuid(event_id) || !journal_signed(&ret->id, id) ||
+	    !journal_number(&ret->xid, pgconn_value(row, first + 2, NULL))) {
+		r->garbled = true;
+		return false;
+	}
 	(void)snprintf(ret->event_id, sizeof(ret->event_id), "%s", event_id);
 	return true;
 }
@@ -274,7 +291,7 @@ static int page_row(struct source *s, const struct pgconn_row *row)
 	r = take_target(s, row);
 	if (r < 0 || s->dead || !s->conn)
 		return error_fold(r);
-	if (!take_row(&one, row, 3))
+	if (!take_row(&s->reading, &one, row, 3))
 		return 0;
 	(void)journal_number(&s->reading.n_candidates, pgconn_value(row, 2, NULL));
 	payload = pgconn_value(row, 6, &n);
@@ -294,7 +311,8 @@ static int page_ids_row(struct source *s, const struct pgconn_row *row)
 		reading->rows = calloc(PAGE_IDS, sizeof(*reading->rows));
 	if (!reading->rows)
 		return error_origin(-ENOMEM);
-	if (reading->n_pending < PAGE_IDS && take_row(&reading->rows[reading->n_pending], row, 2))
+	if (reading->n_pending < PAGE_IDS &&
+	    take_row(reading, &reading->rows[reading->n_pending], row, 2))
 		reading->n_pending++;
 	return 0;
 }
@@ -495,7 +513,8 @@ void source_read_done(struct source *s, enum source_work work, const struct pgco
 		failed(s, error);
 		return;
 	}
-	if (!error && !s->got_answer && !(work == WORK_ROW || work == WORK_ROW_BASE)) {
+	if (!error && (s->reading.garbled ||
+		       (!s->got_answer && !(work == WORK_ROW || work == WORK_ROW_BASE)))) {
 		source_fail_text(s, "", "the journal did not answer as expected");
 		return;
 	}

@@ -357,6 +357,28 @@ static void test_no_rows_behind_the_one_that_cannot_be_sent(_unused_ void **stat
 	end(source_script_finish);
 }
 
+/* What a hostile server sends ends its own source, and nothing else. */
+static void test_an_id_that_is_no_uuid(_unused_ void **state)
+{
+	static const struct fake_step rings[] = {
+		{ FAKE_INPUT, { "notify:schema_changed:" } },
+		GUARD,
+		SEND_PAGE("100:100:"),
+		{ FAKE_INPUT,
+		  { GUARD_ROW, ("row:100:100:|~|1|3|no uuid|52|" PAYLOAD), "tuples", "end",
+		    "sync" } },
+		FINISH,
+		SCRIPT_END,
+	};
+
+	t.conf.backoff.initial = t.conf.backoff.max = 60 * USEC_PER_SEC;
+	start_up();
+	play_more(rings);
+	told("backing_off ");
+	assert_string_equal(t.error, "the journal did not answer as expected");
+	end(NULL);
+}
+
 static void test_a_read_that_fails_for_good(_unused_ void **state)
 {
 	static const struct fake_step rings[] = {
@@ -542,6 +564,7 @@ int main(void)
 		TEST(test_the_newest_row),
 		TEST(test_row_by_row),
 		TEST(test_no_rows_behind_the_one_that_cannot_be_sent),
+		TEST(test_an_id_that_is_no_uuid),
 		TEST(test_a_read_that_fails_for_good),
 		TEST(test_a_lock_is_waited_for),
 		TEST(test_bytes_that_are_no_utf8),
