@@ -84,6 +84,7 @@ int main(int argc, char **argv)
 	};
 	const struct config_env env = {
 		.state_directory = getenv("STATE_DIRECTORY"),
+		.runtime_directory = getenv("RUNTIME_DIRECTORY"),
 		.credentials_directory = getenv("CREDENTIALS_DIRECTORY"),
 		.check_dsn = source_check_dsn,
 	};

@@ -569,20 +569,31 @@ static int load_sinks(struct config_loader *l)
 /* --- all of it ------------------------------------------------------------------------------------ */
 
 /* systemd's directory takes the place of the default, not of what the file says. */
-static int apply_state_directory(const struct config_context *c)
+static int apply_directory(char **field, const char *from_env, const char *file)
 {
-	const char *from_env = c->loader->env->state_directory;
-	char *copy;
+	char *path;
 
-	if (!from_env || config_find(c->object, "state_directory"))
-		return 0;
 	/* systemd separates several directories by colons. */
-	copy = strndup(from_env, strcspn(from_env, ":"));
-	if (!copy)
+	if (asprintf(&path, "%.*s%s", (int)strcspn(from_env, ":"), from_env, file) < 0)
 		return error_origin(-ENOMEM);
-	free(c->loader->config->state_directory);
-	c->loader->config->state_directory = copy;
+	free(*field);
+	*field = path;
 	return 0;
+}
+
+static int apply_directories(const struct config_context *c)
+{
+	const struct config_env *env = c->loader->env;
+	struct config *config = c->loader->config;
+	const struct json_value *admin = config_find(c->object, "admin");
+	int r = 0;
+
+	if (env->state_directory && !config_find(c->object, "state_directory"))
+		r = apply_directory(&config->state_directory, env->state_directory, "");
+	if (r == 0 && env->runtime_directory &&
+	    !(admin && admin->type == JSON_OBJECT && config_find(admin, "socket")))
+		r = apply_directory(&config->admin.socket, env->runtime_directory, "/admin.sock");
+	return error_fold(r);
 }
 
 static int load(struct config_loader *l, const char *path)
@@ -602,7 +613,7 @@ static int load(struct config_loader *l, const char *path)
 	c.object = l->sources[0].root;
 	r = config_object_parse(&c);
 	if (r == 0)
-		r = apply_state_directory(&c);
+		r = apply_directories(&c);
 	if (r == 0)
 		r = read_includes(&c);
 	if (r == 0)

@@ -133,9 +133,29 @@ struct log_conf {
 	int level; /* LOG_ERR, LOG_WARNING, LOG_NOTICE, LOG_INFO, LOG_DEBUG */
 };
 
+/* When the spool is full of what sinks are owed. */
+enum when_full_conf {
+	WHEN_FULL_DROP_OLDEST, /* the oldest deliveries of the sink that owes most give way to a resync */
+	WHEN_FULL_BLOCK, /* nothing is read any more: changes wait in the databases' journals */
+};
+
+struct spool_conf {
+	uint64_t max_size; /* bytes */
+	usec_t retention, dead_letter_retention;
+	enum when_full_conf when_full;
+};
+
+struct admin_conf {
+	char *socket; /* absolute, fits sun_path */
+	unsigned int permissions;
+	char *group; /* NULL: the daemon's */
+};
+
 struct config {
 	char *path;
 	char *state_directory;
+	struct spool_conf spool;
+	struct admin_conf admin;
 	struct strlist include;
 	struct database_conf **databases; /* by name, ascending */
 	size_t n_databases;
@@ -148,6 +168,7 @@ struct config {
 /* What the model cannot know by itself. */
 struct config_env {
 	const char *state_directory;       /* $STATE_DIRECTORY or NULL */
+	const char *runtime_directory;     /* $RUNTIME_DIRECTORY or NULL */
 	const char *credentials_directory; /* $CREDENTIALS_DIRECTORY or NULL */
 	/* Checks a DSN (libpq's business). 0: good, *ret_has_password tells whether it holds one;
 	 * positive: bad, *ret_message (caller frees) says why without any secret. -ENOMEM. */

@@ -11,6 +11,8 @@
 #define MINUTES  (60 * USEC_PER_SEC)
 #define HOURS    (60 * MINUTES)
 #define DAYS     (24 * HOURS)
+#define MIB      (1ULL << 20)
+#define GIB      (1ULL << 30)
 #define WEBHOOK  SINK_BIT(SINK_WEBHOOK)
 #define UNIX     SINK_BIT(SINK_UNIX)
 #define SYSLOG   SINK_BIT(SINK_SYSLOG)
@@ -89,6 +91,12 @@ static const struct option_word severity_words[] = {
 	{ "info", LOG_INFO },   { "debug", LOG_DEBUG },     { NULL, 0 },
 };
 
+static const struct option_word when_full_words[] = {
+	{ "drop_oldest", WHEN_FULL_DROP_OLDEST },
+	{ "block", WHEN_FULL_BLOCK },
+	{ NULL, 0 },
+};
+
 static const struct option_word log_format_words[] = {
 	{ "auto", LOG_CONF_AUTO },
 	{ "plain", LOG_CONF_PLAIN },
@@ -112,6 +120,32 @@ static const struct option main_rows[] = {
 	     .doc = "Further files, as glob patterns relative to this file's directory, read in the "
 		    "order of their names; they hold databases and sinks only, and a pattern "
 		    "without a wildcard must match."),
+	MAIN("spool.max_size", SIZE, spool.max_size, .min = 16 * MIB, .max = 1024 * GIB,
+	     .fallback = "1GiB",
+	     .doc = "How large the spool may become: what sinks are owed, dead letters, and the "
+		    "history for replays; it lies in state_directory."),
+	MAIN("spool.retention", DURATION, spool.retention, .max = 3650 * DAYS, .fallback = "7d",
+	     .doc = "How long changes that were delivered are kept, for replays and for Unix "
+		    "subscribers that resume; they go sooner where room is short."),
+	MAIN("spool.when_full", WORD, spool.when_full, .words = when_full_words,
+	     .fallback = "drop_oldest",
+	     .doc = "When the spool is full of what sinks are owed: let the oldest deliveries of the "
+		    "sink that owes most give way to a resync, or block, which stops all databases: "
+		    "their changes wait in their journals."),
+	MAIN("spool.dead_letter_retention", DURATION, spool.dead_letter_retention,
+	     .max = 3650 * DAYS, .fallback = "30d",
+	     .doc = "How long deliveries that were given up are kept; they go sooner where room is "
+		    "short."),
+	MAIN("admin.socket", STRING, admin.socket, .flags = OPTION_RESTART,
+	     .check = text_check_socket, .fallback = "/run/schemarelay/admin.sock",
+	     .doc = "The socket for the commands, health checks and metrics; "
+		    "$RUNTIME_DIRECTORY/admin.sock, which systemd sets, comes before the default."),
+	MAIN("admin.permissions", PERMISSIONS, admin.permissions, .flags = OPTION_RESTART,
+	     .max = 0777, .fallback = "0660",
+	     .doc = "That socket's permissions, as an octal string: who may write to it may steer "
+		    "the daemon."),
+	MAIN("admin.group", STRING, admin.group, .flags = OPTION_RESTART, .check = text_check_group,
+	     .doc = "The group that the socket is given to; without it, the daemon's own."),
 	MAIN("log.format", WORD, log.format, .words = log_format_words, .fallback = "auto",
 	     .doc = "How log lines look: auto is journal where standard error leads to the journal, "
 		    "else plain."),

@@ -17,6 +17,7 @@ enum option_kind {
 	KIND_NUMBER,            /* unsigned int, min to max */
 	KIND_DURATION,          /* usec_t, min to max */
 	KIND_DURATION_OR_NEVER, /* the same or USEC_INFINITY */
+	KIND_SIZE,              /* uint64_t bytes, min to max */
 	KIND_WORD,              /* int or enum, from `words` */
 	KIND_PERMISSIONS,       /* unsigned int, an octal string */
 	KIND_STRING,            /* char *, judged by `check` */

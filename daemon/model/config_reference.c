@@ -145,6 +145,9 @@ static void add_type(struct strbuf *b, const struct option *o)
 	case KIND_DURATION_OR_NEVER:
 		strbuf_add_str(b, "\"string\", \"pattern\": \"^(never|[0-9]+(us|ms|s|min|h|d))$\"");
 		break;
+	case KIND_SIZE:
+		strbuf_add_str(b, "\"string\", \"pattern\": \"^(0|[0-9]+([KMGT]i)?B)$\"");
+		break;
 	case KIND_PERMISSIONS:
 		strbuf_add_str(b, "\"string\", \"pattern\": \"^[0-7]{1,4}$\"");
 		break;

@@ -73,6 +73,13 @@ void config_value_describe(struct strbuf *b, const struct option *o)
 		if (o->kind == KIND_DURATION_OR_NEVER)
 			strbuf_add_str(b, ", or \"never\"");
 		break;
+	case KIND_SIZE:
+		strbuf_add_str(b, "a size from ");
+		units_add_size(b, o->min);
+		strbuf_add_str(b, " to ");
+		units_add_size(b, o->max);
+		strbuf_add_str(b, ", such as \"1GiB\" (B, KiB, MiB, GiB, TiB)");
+		break;
 	case KIND_WORD:
 		add_words(b, o->words);
 		break;
@@ -176,9 +183,21 @@ static int parse_duration(const struct config_context *c, const struct option *o
 	return 0;
 }
 
-static bool equal_duration(const void *a, const void *b)
+static int parse_size(const struct config_context *c, const struct option *o,
+		      const struct json_value *v, void *field)
 {
-	return *(const usec_t *)a == *(const usec_t *)b;
+	uint64_t bytes;
+
+	if (!units_parse_size(&bytes, v->text) || bytes < o->min || bytes > o->max)
+		return error_fold(unexpected(c, o, v, true));
+	*(uint64_t *)field = bytes;
+	return 0;
+}
+
+/* usec_t is a uint64_t. */
+static bool equal_quantity(const void *a, const void *b)
+{
+	return *(const uint64_t *)a == *(const uint64_t *)b;
 }
 
 static int parse_word(const struct config_context *c, const struct option *o,
@@ -540,8 +559,9 @@ static void done_address(void *field)
 const struct config_value_kind config_value_kinds[_KIND_N] = {
 	[KIND_BOOLEAN] = { JSON_BOOLEAN, "true or false", parse_boolean, equal_boolean, NULL },
 	[KIND_NUMBER] = { JSON_NUMBER, NULL, parse_number, equal_number, NULL },
-	[KIND_DURATION] = { JSON_STRING, NULL, parse_duration, equal_duration, NULL },
-	[KIND_DURATION_OR_NEVER] = { JSON_STRING, NULL, parse_duration, equal_duration, NULL },
+	[KIND_DURATION] = { JSON_STRING, NULL, parse_duration, equal_quantity, NULL },
+	[KIND_DURATION_OR_NEVER] = { JSON_STRING, NULL, parse_duration, equal_quantity, NULL },
+	[KIND_SIZE] = { JSON_STRING, NULL, parse_size, equal_quantity, NULL },
 	[KIND_WORD] = { JSON_STRING, NULL, parse_word, equal_number, NULL },
 	[KIND_PERMISSIONS] = { JSON_STRING, "an octal string from \"0\" to \"0777\"",
 			       parse_permissions, equal_number, NULL },

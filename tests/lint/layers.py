@@ -16,7 +16,7 @@ import tree
 LAYERS = {
     "base": {"base"},
     "model": {"base", "model"},
-    "store": {"base", "model", "store"},
+    "store": {"base", "model", "loop", "store"},
     "loop": {"base", "loop"},
     "source": {"base", "model", "loop", "source"},
     "sink": {"base", "model", "loop", "sink"},

@@ -118,6 +118,13 @@ static void test_defaults(_unused_ void **state)
 	const struct sink_conf *s = c->sinks[0];
 
 	assert_string_equal(c->state_directory, "/var/lib/schemarelay");
+	assert_int_equal(c->spool.max_size, 1 << 30);
+	assert_int_equal(c->spool.retention, 7 * 24 * 3600 * USEC_PER_SEC);
+	assert_int_equal(c->spool.when_full, WHEN_FULL_DROP_OLDEST);
+	assert_int_equal(c->spool.dead_letter_retention, 30 * 24 * 3600 * USEC_PER_SEC);
+	assert_string_equal(c->admin.socket, "/run/schemarelay/admin.sock");
+	assert_int_equal(c->admin.permissions, 0660);
+	assert_null(c->admin.group);
 	assert_list(&c->include, "conf.d/*.json");
 	assert_int_equal(c->log.format, LOG_CONF_AUTO);
 	assert_int_equal(c->log.level, LOG_INFO);
@@ -268,6 +275,13 @@ static void test_everything(_unused_ void **state)
 
 	assert_non_null(c);
 	assert_string_equal(c->state_directory, "/tmp/schemarelay");
+	assert_int_equal(c->spool.max_size, 512 << 20);
+	assert_int_equal(c->spool.retention, 24 * 3600 * USEC_PER_SEC);
+	assert_int_equal(c->spool.when_full, WHEN_FULL_BLOCK);
+	assert_int_equal(c->spool.dead_letter_retention, 0);
+	assert_string_equal(c->admin.socket, "/tmp/schemarelay/admin.sock");
+	assert_int_equal(c->admin.permissions, 0600);
+	assert_string_equal(c->admin.group, "adm");
 	assert_int_equal(c->log.format, LOG_CONF_JSON);
 	assert_int_equal(c->log.level, LOG_DEBUG);
 	/* By name, in the order of bytes, with those of the included files. */
@@ -343,6 +357,25 @@ static void test_state_directory(_unused_ void **state)
 	fixture_put("text.json", "{ \"state_directory\": \"/x\" }");
 	assert_int_equal(config_load(&c, path, &other, &errors), 0);
 	assert_string_equal(c->state_directory, "/x");
+	(void)config_free(c);
+}
+
+static void test_runtime_directory(_unused_ void **state)
+{
+	struct config_env other = fixture_env;
+	struct config_errors errors = { .list = { .n = 0 } };
+	struct config *c;
+	char path[256];
+
+	other.runtime_directory = "/run/a:/run/b";
+	fixture_put("text.json", "{ \"admin\": { \"permissions\": \"0600\" } }");
+	assert_int_equal(config_load(&c, fixture_path(path, "text.json"), &other, &errors), 0);
+	assert_string_equal(c->admin.socket, "/run/a/admin.sock");
+	assert_int_equal(c->admin.permissions, 0600);
+	(void)config_free(c);
+	fixture_put("text.json", "{ \"admin\": { \"socket\": \"/x\" } }");
+	assert_int_equal(config_load(&c, path, &other, &errors), 0);
+	assert_string_equal(c->admin.socket, "/x");
 	(void)config_free(c);
 }
 
@@ -591,6 +624,7 @@ int main(void)
 		cmocka_unit_test(test_everything),
 		cmocka_unit_test(test_shipped),
 		cmocka_unit_test(test_state_directory),
+		cmocka_unit_test(test_runtime_directory),
 		cmocka_unit_test(test_files_that_are_none),
 		cmocka_unit_test(test_too_many_includes),
 		cmocka_unit_test(test_no_credentials),
