@@ -99,9 +99,18 @@ static char *put_phrase(char *buf, size_t size, const struct http_failure *f)
 	}
 }
 
+/* libcurl's own limit, for a single header: older ones call it a lack of memory, newer ones have a code
+ * (CURLE_TOO_LARGE, 8.6) that older headers do not name. */
+static bool header_is_too_long(const struct http_failure *f)
+{
+	const int too_large = 100;
+
+	return f->code == too_large || (f->code == CURLE_OUT_OF_MEMORY && f->connected);
+}
+
 char *http_error_phrase(char *buf, size_t size, const struct http_failure *f)
 {
-	if (!f->headers)
+	if (!f->headers && !header_is_too_long(f))
 		return put_phrase(buf, size, f);
 	(void)snprintf(buf, size, "response headers larger than %u bytes", LIMIT_HTTP_HEADERS);
 	return buf;

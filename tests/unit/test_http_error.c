@@ -93,8 +93,12 @@ static void test_tls(_unused_ void **state)
 static void test_answers(_unused_ void **state)
 {
 	const struct http_failure headers = { .code = CURLE_WRITE_ERROR, .headers = true };
+	const struct http_failure header = { .code = CURLE_OUT_OF_MEMORY, .connected = true };
 
 	expect(&headers, "response headers larger than 65536 bytes");
+	expect(&header, "response headers larger than 65536 bytes");
+	expect_code(100, "", "response headers larger than 65536 bytes");
+	expect_general(CURLE_OUT_OF_MEMORY, "");
 	expect_code(CURLE_GOT_NOTHING, "Empty reply from server",
 		    "connection closed before an answer");
 	expect_code(CURLE_OK, "", "connection closed before an answer");
