@@ -102,6 +102,7 @@ static int on_admitted(void *userdata, struct change *c)
 		if (k < 0)
 			return error_fold(k);
 	}
+	r->on_status(r->userdata);
 	return 0;
 }
 
@@ -272,6 +273,7 @@ static void on_settled(void *userdata, struct sink *s, struct delivery *d, enum 
 	}
 	if (!list_empty(&r->held) && s->n_owed <= LIMIT_SINK_WINDOW / 2 && relay_has_room(r))
 		loop_defer(r->loop, &r->wake_held);
+	r->on_status(r->userdata);
 	relay_check_quiet(r);
 }
 
