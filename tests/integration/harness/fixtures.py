@@ -12,10 +12,13 @@ import threading
 
 import pytest
 
+from harness import namespace
+from harness.certificates import Authority
 from harness.changes import Stage
 from harness.dns import DeadDns
 from harness.postgres import Postgres
 from harness.proxy import Proxy
+from harness.rawhttp import RawReceiver
 from harness.relay import Relay
 from harness.syslog import TLS_DRIVER, Rsyslog
 from harness.unixsub import Subscriber
@@ -98,6 +101,26 @@ def webhook(webhooks):
 
 
 @pytest.fixture
+def raw_receivers(closing):
+    """Makes receivers that are no web servers."""
+    return lambda behave, **options: _closed(closing, RawReceiver(behave, **options))
+
+
+@pytest.fixture
+def authorities(closing):
+    """Makes authorities that issue certificates."""
+    return lambda: _closed(closing, Authority())
+
+
+@pytest.fixture
+def other_files():
+    """The module that makes a command see other files."""
+    if not namespace.possible():
+        missing("a mount namespace wants root")
+    return namespace
+
+
+@pytest.fixture
 def subscribe(closing):
     """subscribe(path): a program at a unix sink."""
     return lambda path, **options: _closed(closing, Subscriber(path, **options))
@@ -109,10 +132,20 @@ def rsyslog(closing):
 
 
 @pytest.fixture
-def rsyslog_tls(closing):
-    if not glob.glob(TLS_DRIVER):
-        missing("rsyslogd cannot do TLS: rsyslog-openssl is missing")
-    return _closed(closing, Rsyslog(tls=True))
+def rsyslog_tls(rsyslogs):
+    return rsyslogs(tls=True)
+
+
+@pytest.fixture
+def rsyslogs(closing):
+    """Makes receivers of syslog."""
+
+    def make(tls=False, **options):
+        if tls and not glob.glob(TLS_DRIVER):
+            missing("rsyslogd cannot do TLS: rsyslog-openssl is missing")
+        return _closed(closing, Rsyslog(tls=tls, **options))
+
+    return make
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 from pathlib import Path
@@ -58,7 +59,7 @@ action(type="omfile" file="{dir}/out" template="parsed")
 class Rsyslog:
     """`socket` stands in for /dev/log, `address` is host:port for UDP, `tcp_address` for TCP."""
 
-    def __init__(self, tls=False):
+    def __init__(self, tls=False, start=True):
         self.directory = Path(tempfile.mkdtemp(prefix="sr-syslog-"))
         self.port = free_port()
         self.tcp_port = free_port()
@@ -78,6 +79,12 @@ class Rsyslog:
             os.chown(self.directory, user.pw_uid, user.pw_gid)
         # Whoever runs the relay may write to the socket, which rsyslogd makes.
         self.directory.chmod(0o755)
+        self.process = None
+        if start:
+            self.start()
+
+    def start(self):
+        user = unprivileged_user()
         with open(self.directory / "errors", "wb") as errors:
             self.process = subprocess.Popen(
                 [PROGRAM, "-n", "-f", str(self.directory / "conf"), "-i", str(self.directory / "pid")],
@@ -115,7 +122,14 @@ class Rsyslog:
         found = [json.loads(line) for line in lines]
         return [m for m in found if m["app_name"] != "rsyslogd" and of_input in (None, m["input"])]
 
+    def stop(self):
+        if self.process:
+            # One that was stopped hears SIGTERM afterwards.
+            self.process.send_signal(signal.SIGCONT)
+            self.process.terminate()
+            self.process.wait(10)
+        self.process = None
+
     def close(self):
-        self.process.terminate()
-        self.process.wait(10)
+        self.stop()
         shutil.rmtree(self.directory, ignore_errors=True)

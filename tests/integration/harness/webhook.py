@@ -109,9 +109,9 @@ class Webhook:
         scheme = "http"
         if certificate:
             scheme = "https"
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.load_cert_chain(*certificate)
-            self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
+            self.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            self.tls.load_cert_chain(*certificate)
+            self.server.socket = self.tls.wrap_socket(self.server.socket, server_side=True)
         self.port = self.server.server_address[1]
         self.url = f"{scheme}://127.0.0.1:{self.port}/hook"
         self.thread = threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True)
@@ -129,6 +129,10 @@ class Webhook:
             self.requests.append(request)
         if self.on_request:
             self.on_request(request)
+
+    def show(self, certificate):
+        """Another certificate from now on."""
+        self.tls.load_cert_chain(*certificate)
 
     def accepted(self):
         """The bodies that were answered 2xx, in the order of the answers."""
