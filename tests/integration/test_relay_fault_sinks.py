@@ -5,8 +5,6 @@ import re
 import time
 from email.utils import formatdate
 
-import pytest
-
 from harness import rawhttp
 from harness.changes import arrived, check_events, wait_all
 from harness.wait import wait_until
@@ -30,11 +28,6 @@ def hook_to(url, **more):
 def lines(r, message_id, sink):
     """The log's lines of that kind about a sink."""
     return [x for x in r.log_lines() if x.get("message_id") == message_id and x.get("schemarelay_sink") == sink]
-
-
-def wait_status(r, text):
-    wait_until(lambda: any(text in m["STATUS"] for m in r.notifications.having("STATUS")[-1:]),
-               lambda: f"{text!r} in {r.notifications.having('STATUS')[-1:]}")  # fmt: skip
 
 
 def wait_unwell(r, patterns):
@@ -93,7 +86,7 @@ def test_each_status(pg, relay, stage, webhooks):
         assert not lines(r, UNWELL, f"h{n}")
 
     # Gone: not asked again, and what it is owed is kept until it has another address.
-    wait_status(r, f"1 of 1 databases listening, {len(hooks)} of {len(hooks) + 1} sinks delivering, 3 deliveries owed")
+    r.wait_status(f"1 of 1 databases listening, {len(hooks)} of {len(hooks) + 1} sinks delivering, 3 deliveries owed")
     assert len(hooks[410].requests) == 1
     (line,) = lines(r, GONE, "h410")
     assert (line["level"], line["schemarelay_state"]) == ("error", "gone")
@@ -101,7 +94,7 @@ def test_each_status(pg, relay, stage, webhooks):
     r.reload()
     wait_all({"one": s}, [hooks[410]])
     assert hooks[410].requests[0].headers["webhook-id"] == hooks[410].requests[1].headers["webhook-id"]
-    wait_status(r, f"{len(hooks) + 1} of {len(hooks) + 1} sinks delivering, 0 deliveries owed")
+    r.wait_status(f"{len(hooks) + 1} of {len(hooks) + 1} sinks delivering, 0 deliveries owed")
 
 
 GARBAGE = ("soon", "-5", "1.5", "2 hours", "Thu, 99 Foo 2031 00:00:00 GMT", "1" * 120 + "x", "")
@@ -167,7 +160,7 @@ def test_receivers_that_break_off_hang_or_never_end(pg, relay, stage, webhook, r
     s.tables("t", 3)
     wait_all({"one": s}, [webhook], limit=5)
     wait_unwell(r, {name: f"({told})" for name, (_, _, told) in BROKEN.items()})
-    wait_status(r, f"1 of {len(BROKEN) + 1} sinks delivering, {3 * len(BROKEN)} deliveries owed")
+    r.wait_status(f"1 of {len(BROKEN) + 1} sinks delivering, {3 * len(BROKEN)} deliveries owed")
     for b in broken.values():
         b.wait_requests(2)
         assert not b.received()
@@ -177,7 +170,7 @@ def test_receivers_that_break_off_hang_or_never_end(pg, relay, stage, webhook, r
         b.behave = rawhttp.well
     wait_all({"one": s}, broken.values())
     wait_well(r, BROKEN)
-    wait_status(r, f"{len(BROKEN) + 1} of {len(BROKEN) + 1} sinks delivering, 0 deliveries owed")
+    r.wait_status(f"{len(BROKEN) + 1} of {len(BROKEN) + 1} sinks delivering, 0 deliveries owed")
 
 
 def keeping(head, endless=b"", pause=0.0):
@@ -209,7 +202,7 @@ def test_an_answer_counts_whatever_becomes_of_its_body(pg, relay, stage, webhook
     s.tables("t", 2)
     wait_all({"one": s}, [webhook], limit=5)
     wait_all({"one": s}, receivers.values())
-    wait_status(r, "6 of 6 sinks delivering, 0 deliveries owed")
+    r.wait_status("6 of 6 sinks delivering, 0 deliveries owed")
     for receiver in receivers.values():
         # No second try, and what was read of it is no more than the buffers of both kernels hold.
         assert receiver.n_requests == 2
@@ -248,7 +241,7 @@ def test_certificates_that_are_wrong(pg, relay, stage, webhook, webhooks, raw_re
     s.tables("t", 3)
     wait_all({"one": s}, [webhook, by_name], limit=10)
     wait_unwell(r, {name: f"({pattern})" for name, pattern in told.items()})
-    wait_status(r, f"2 of {len(sinks) + 1} sinks delivering, {3 * len(told)} deliveries owed")
+    r.wait_status(f"2 of {len(sinks) + 1} sinks delivering, {3 * len(told)} deliveries owed")
     for hook in (*hooks.values(), plain):
         assert not hook.requests
     for hook in hooks.values():
@@ -280,5 +273,5 @@ def test_link_local_addresses(pg, relay, stage, webhook, other_files, tmp_path):
     s.tables("t", 3)
     wait_all({"one": s}, [webhook], limit=10)
     wait_unwell(r, {name: "link-local addresses are refused" for name in urls})
-    wait_status(r, f"1 of {len(urls) + 1} sinks delivering")
+    r.wait_status(f"1 of {len(urls) + 1} sinks delivering")
     check_events(webhook.received())

@@ -163,7 +163,8 @@ class Relay:
             answer = condition()
             if not answer and not self.running():
                 answer = condition()
-                assert answer, f"the daemon has ended with {self.process.returncode}; waited for: {what}\n{self.log_text()}"
+                told = what() if callable(what) else what
+                assert answer, f"the daemon has ended with {self.process.returncode}; waited for: {told}\n{self.log_text()}"
             return answer
 
         return wait_until(check, what, limit)
@@ -171,6 +172,11 @@ class Relay:
     def wait_listening(self, name, count=1):
         pattern = f'database "{re.escape(name)}": listening'
         self.wait_for(lambda: self.log_contains(pattern) >= count, f"{name} is listening ({count})")
+
+    def wait_status(self, text):
+        """What it tells systemd of itself holds @text; that is at most a second old."""
+        told = self.notifications.having
+        self.wait_for(lambda: text in told("STATUS")[-1]["STATUS"], lambda: f"{text!r} in {told('STATUS')[-1:]}")
 
     def running(self):
         return self.process is not None and self.process.poll() is None
