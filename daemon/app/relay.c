@@ -379,7 +379,7 @@ static int relay_apply_databases(struct relay *r, struct config *new)
 		}
 		if (order <= 0) {
 			if (order < 0)
-				log_database(old[i], LOG_NOTICE, NULL,
+				log_database(old[i], LOG_NOTICE, MSG_SOURCE_REMOVED,
 					     "removed by the configuration");
 			old[i] = database_free(old[i]);
 			i++;
@@ -448,7 +448,7 @@ static int relay_apply_sinks(struct relay *r, struct config *new)
 				    : strcmp(r->config->sinks[i]->name, new->sinks[j]->name);
 
 		if (order < 0) {
-			log_sink(r, old[i]->sink, LOG_NOTICE, NULL,
+			log_sink(r, old[i]->sink, LOG_NOTICE, MSG_SINK_REMOVED,
 				 "removed by the configuration, %" PRIu64 " deliveries that it was "
 				 "owed are dropped",
 				 old[i]->sink->n_owed);
@@ -473,24 +473,12 @@ static int relay_apply_sinks(struct relay *r, struct config *new)
 	return error_fold(k);
 }
 
-static enum log_format log_format_of(enum log_format_conf format)
-{
-	static const enum log_format formats[] = {
-		[LOG_CONF_AUTO] = LOG_FORMAT_AUTO,
-		[LOG_CONF_PLAIN] = LOG_FORMAT_PLAIN,
-		[LOG_CONF_JSON] = LOG_FORMAT_JSON,
-		[LOG_CONF_JOURNAL] = LOG_FORMAT_JOURNAL,
-	};
-
-	return formats[format];
-}
-
 int relay_apply(struct relay *r, struct config *config)
 {
 	struct config *old = r->config;
 	int k;
 
-	log_configure(r->log, log_format_of(config->log.format), config->log.level);
+	log_apply(r->log, config);
 	for (size_t i = 0; i < config->warnings.n; i++)
 		log_relay(r, LOG_WARNING, MSG_CONFIG_WARNING, "%s", config->warnings.items[i]);
 	/* Sinks first: a new source's first change finds them. */

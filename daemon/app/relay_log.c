@@ -27,6 +27,18 @@ char *format_duration(char *buf, size_t n, usec_t t)
 	return buf;
 }
 
+void log_apply(struct log *l, const struct config *config)
+{
+	static const enum log_format formats[] = {
+		[LOG_CONF_AUTO] = LOG_FORMAT_AUTO,
+		[LOG_CONF_PLAIN] = LOG_FORMAT_PLAIN,
+		[LOG_CONF_JSON] = LOG_FORMAT_JSON,
+		[LOG_CONF_JOURNAL] = LOG_FORMAT_JOURNAL,
+	};
+
+	log_configure(l, formats[config->log.format], config->log.level);
+}
+
 static void log_line(struct log *l, int level, const char *message_id,
 		     const struct log_field *fields, size_t n_fields, const char *object,
 		     const char *name, const char *fmt, va_list ap) _printf_(8, 0);
@@ -153,7 +165,8 @@ void log_source_status(struct relay_database *d, const struct source_status *sta
 		 (d->down_since || !d->was_up))
 		log_up(d, status);
 	else if (status->state != status->old_state)
-		log_database(d, LOG_DEBUG, NULL, "%s", source_state_name(status->state));
+		log_database(d, LOG_DEBUG, MSG_SOURCE_STATE, "%s",
+			     source_state_name(status->state));
 	log_condition(d, status);
 }
 

@@ -9,6 +9,9 @@
 
 #define LOG_REPEAT (300 * USEC_PER_SEC)
 
+/* Format and level. */
+void log_apply(struct log *l, const struct config *config);
+
 void log_database(struct relay_database *d, int level, const char *message_id, const char *fmt, ...)
 	_printf_(4, 5);
 void log_sink(struct relay *r, const struct sink *s, int level, const char *message_id,

@@ -8,6 +8,7 @@
 
 #include "app/message_id.h"
 #include "app/relay.h"
+#include "app/relay_log.h"
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "loop/loop.h"
@@ -252,6 +253,7 @@ int service_run(struct log *log, const struct config_env *env, struct config *co
 	r = service_new(&s, log, env, config->path);
 	if (r < 0)
 		return error_fold(r);
+	log_apply(log, config);
 	log_write(log, LOG_INFO, MSG_STARTED, NULL, 0,
 		  "schemarelay " SCHEMARELAY_VERSION " starts: %zu databases, %zu sinks",
 		  config->n_databases, config->n_sinks);
