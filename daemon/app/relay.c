@@ -422,6 +422,7 @@ static int relay_sink_new(struct relay_sink **ret, struct relay *r, const struct
 	rs->state = rs->sink->state;
 	if (!rs->sink->opened) {
 		/* Told already: see on_sink_state(). */
+		rs->told = true;
 		rs->unwell_since = rs->logged = loop_now(r->loop);
 		(void)snprintf(rs->logged_error, sizeof(rs->logged_error), "%s",
 			       rs->sink->last_error);

@@ -44,8 +44,10 @@ struct relay_sink {
 	struct sink *sink;
 	enum sink_state state; /* as it was last logged */
 	usec_t unwell_since;   /* CLOCK_MONOTONIC; 0: it is well */
+	bool told;             /* in the log, that it is unwell */
 	char logged_error[256];
-	usec_t logged;
+	usec_t logged;         /* when logged_error was */
+	unsigned int n_untold; /* failures of that kind since then that were over soon */
 };
 
 struct relay {

@@ -172,46 +172,69 @@ void log_source_status(struct relay_database *d, const struct source_status *sta
 
 /* --- sinks ------------------------------------------------------------------------------------- */
 
+/* Not so what was told a while ago and will have been tried again soon: a receiver that fails now and
+ * then must not fill the log. */
+static bool unwell_is_news(const struct relay_sink *rs, const struct sink *s, usec_t now)
+{
+	if (!text_equal(rs->logged_error, s->last_error) || !rs->logged ||
+	    usec_sub(now, rs->logged) >= LOG_REPEAT)
+		return true;
+	return !rs->told && usec_sub(s->until, rs->unwell_since) >= LOG_BRIEF;
+}
+
 static void log_unwell(struct relay_sink *rs, const struct sink *s)
 {
 	usec_t now = loop_now(rs->relay->loop);
-	bool same = text_equal(rs->logged_error, s->last_error);
-	char buf[32];
+	char buf[32], untold[64] = "";
 
-	if (!rs->unwell_since)
+	if (!rs->unwell_since) {
 		rs->unwell_since = now;
-	if (same && rs->logged && usec_sub(now, rs->logged) < LOG_REPEAT)
+		rs->told = false;
+	}
+	if (!unwell_is_news(rs, s, now))
 		return;
+	if (rs->n_untold > 0)
+		(void)snprintf(untold, sizeof(untold), " (%u short failure%s not shown)",
+			       rs->n_untold, rs->n_untold == 1 ? "" : "s");
+	rs->told = true;
+	rs->n_untold = 0;
 	rs->logged = now;
 	(void)snprintf(rs->logged_error, sizeof(rs->logged_error), "%s", s->last_error);
 	log_sink(rs->relay, s, LOG_WARNING, MSG_SINK_UNWELL,
-		 "%s; next try in about %s, %" PRIu64 " owed", s->last_error,
-		 format_duration(buf, sizeof(buf), usec_sub(s->until, now)), s->n_owed);
+		 "%s; next try in about %s, %" PRIu64 " owed%s", s->last_error,
+		 format_duration(buf, sizeof(buf), usec_sub(s->until, now)), s->n_owed, untold);
+}
+
+static void log_well(struct relay_sink *rs, const struct sink *s)
+{
+	usec_t away = usec_sub(loop_now(rs->relay->loop), rs->unwell_since);
+	char buf[32];
+
+	rs->unwell_since = 0;
+	if (rs->told)
+		log_sink(rs->relay, s, LOG_NOTICE, MSG_SINK_WELL,
+			 "delivering again after %s, %" PRIu64 " owed",
+			 format_duration(buf, sizeof(buf), away), s->n_owed);
+	else
+		rs->n_untold++;
 }
 
 void log_sink_status(struct relay_sink *rs, const struct sink *s)
 {
-	usec_t now = loop_now(rs->relay->loop);
-	char buf[32];
-
 	switch (s->state) {
 	case SINK_BACKOFF:
 		log_unwell(rs, s);
 		break;
 	case SINK_OPEN:
 		if (rs->unwell_since)
-			log_sink(rs->relay, s, LOG_NOTICE, MSG_SINK_WELL,
-				 "delivering again after %s, %" PRIu64 " owed",
-				 format_duration(buf, sizeof(buf), usec_sub(now, rs->unwell_since)),
-				 s->n_owed);
+			log_well(rs, s);
 		else if (rs->state == SINK_PAUSED)
 			log_sink(rs->relay, s, LOG_NOTICE, MSG_SINK_PAUSED, "resumed");
-		rs->unwell_since = 0;
-		rs->logged = 0;
 		break;
 	case SINK_GONE:
 		if (!rs->unwell_since)
-			rs->unwell_since = now;
+			rs->unwell_since = loop_now(rs->relay->loop);
+		rs->told = true;
 		log_sink(rs->relay, s, LOG_ERR, MSG_SINK_GONE,
 			 "disabled: the receiver wants no more (%s); what it is owed is kept",
 			 s->last_error);

@@ -2,12 +2,14 @@
 
 /*
  * What the relay says in the log: one line a change of state, against its object, with a message ID;
- * the same failure again only every LOG_REPEAT.
+ * the same failure again only every LOG_REPEAT, and not at all while it is over within LOG_BRIEF each
+ * time.
  */
 
 #include "app/relay.h"
 
 #define LOG_REPEAT (300 * USEC_PER_SEC)
+#define LOG_BRIEF  (10 * USEC_PER_SEC)
 
 /* Format and level. */
 void log_apply(struct log *l, const struct config *config);
@@ -21,7 +23,7 @@ void log_relay(struct relay *r, int level, const char *message_id, const char *f
 
 /* A source's on_state, told; keeps last_error, down_since, was_up of @d. */
 void log_source_status(struct relay_database *d, const struct source_status *status);
-/* A sink's on_state, told; keeps logged, unwell_since of @rs. */
+/* A sink's on_state, told; keeps all of @rs but its sink. */
 void log_sink_status(struct relay_sink *rs, const struct sink *s);
 
 /* "250ms", "1.5s", "12s", "5min", "3h", "2d": short, for people. Returns @buf. */

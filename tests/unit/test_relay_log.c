@@ -168,9 +168,64 @@ static void test_sink_unwell_and_well(_unused_ void **state)
 	assert_logged("<5>sink \"hook\": delivering again after 5min, 2 owed\n");
 	sink_is(SINK_OPEN, "", 0);
 	assert_logged("");
-	/* It is news again. */
+	/* It is news again, some time later. */
+	pass(LOG_REPEAT);
 	sink_is(SINK_BACKOFF, "connection refused", USEC_PER_SEC);
 	assert_logged("<4>sink \"hook\": connection refused; next try in about 1.0s, 2 owed\n");
+}
+
+/* One try in two fails: the log tells the first time, and how many there were. */
+static void test_sink_that_fails_now_and_then(_unused_ void **state)
+{
+	sink.n_owed = 1;
+	sink_is(SINK_BACKOFF, "HTTP 503", USEC_PER_SEC);
+	sink_is(SINK_OPEN, "", 0);
+	assert_logged("<4>sink \"hook\": HTTP 503; next try in about 1.0s, 1 owed\n"
+		      "<5>sink \"hook\": delivering again after 0ms, 1 owed\n");
+	for (int i = 0; i < 20; i++) {
+		sink_is(SINK_BACKOFF, "HTTP 503", USEC_PER_SEC);
+		sink_is(SINK_PROBING, "HTTP 503", 0);
+		pass(2 * USEC_PER_SEC);
+		sink_is(SINK_OPEN, "", 0);
+		pass(2 * USEC_PER_SEC);
+	}
+	assert_logged("");
+	/* Another reason is news. */
+	sink_is(SINK_BACKOFF, "HTTP 502", USEC_PER_SEC);
+	sink_is(SINK_OPEN, "", 0);
+	assert_logged("<4>sink \"hook\": HTTP 502; next try in about 1.0s, 1 owed (20 short "
+		      "failures not shown)\n"
+		      "<5>sink \"hook\": delivering again after 0ms, 1 owed\n");
+	sink_is(SINK_BACKOFF, "HTTP 502", USEC_PER_SEC);
+	sink_is(SINK_OPEN, "", 0);
+	pass(LOG_REPEAT);
+	assert_logged("");
+	sink_is(SINK_BACKOFF, "HTTP 502", USEC_PER_SEC);
+	assert_logged("<4>sink \"hook\": HTTP 502; next try in about 1.0s, 1 owed (1 short "
+		      "failure not shown)\n");
+}
+
+/* What lasts is told, with its end, however often it was told before. */
+static void test_sink_that_fails_again_for_longer(_unused_ void **state)
+{
+	sink_is(SINK_BACKOFF, "HTTP 503", USEC_PER_SEC);
+	sink_is(SINK_OPEN, "", 0);
+	pass(USEC_PER_SEC);
+	assert_logged("<4>sink \"hook\": HTTP 503; next try in about 1.0s, 0 owed\n"
+		      "<5>sink \"hook\": delivering again after 0ms, 0 owed\n");
+	sink_is(SINK_BACKOFF, "HTTP 503", LOG_BRIEF / 2);
+	pass(LOG_BRIEF / 2);
+	assert_logged("");
+	sink_is(SINK_BACKOFF, "HTTP 503", LOG_BRIEF / 2);
+	assert_logged("<4>sink \"hook\": HTTP 503; next try in about 5.0s, 0 owed\n");
+	pass(LOG_BRIEF / 2);
+	sink_is(SINK_BACKOFF, "HTTP 503", LOG_BRIEF);
+	pass(LOG_BRIEF);
+	sink_is(SINK_OPEN, "", 0);
+	assert_logged("<5>sink \"hook\": delivering again after 20s, 0 owed\n");
+	/* The receiver asks for an hour: no other line would come for so long. */
+	sink_is(SINK_BACKOFF, "HTTP 503", 3600 * USEC_PER_SEC);
+	assert_logged("<4>sink \"hook\": HTTP 503; next try in about 60min, 0 owed\n");
 }
 
 static void test_sink_paused(_unused_ void **state)
@@ -281,6 +336,8 @@ int main(void)
 		TEST(test_lines),
 		TEST(test_fields),
 		TEST(test_sink_unwell_and_well),
+		TEST(test_sink_that_fails_now_and_then),
+		TEST(test_sink_that_fails_again_for_longer),
 		TEST(test_sink_paused),
 		TEST(test_sink_gone),
 		TEST(test_source_up_and_down),
