@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
+#include <poll.h>
 #include <stdio.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -80,26 +82,34 @@ void log_configure(struct log *l, enum log_format format, int level)
 	l->format = format;
 }
 
-/* A socket (systemd's stream) must not block us; a file or terminal does not. */
+/* Nobody may be reading at the other end: a socket (systemd's stream), a pipe (a container engine, a pager), a terminal
+ * that is held with Ctrl-S. What a line is lost to is counted, what would block us is not written. */
 static ssize_t write_some(int fd, const char *data, size_t n)
 {
+	struct pollfd ready = { .fd = fd, .events = POLLOUT };
 	ssize_t done = send(fd, data, n, MSG_DONTWAIT | MSG_NOSIGNAL);
 
-	if (done < 0 && errno == ENOTSOCK)
-		done = write(fd, data, n);
-	return done;
+	if (done >= 0 || errno != ENOTSOCK)
+		return done;
+	if (poll(&ready, 1, 0) != 1 || !(ready.revents & POLLOUT))
+		return -1;
+	/* So much a pipe takes that is ready. */
+	return write(fd, data, MIN(n, PIPE_BUF));
 }
 
 static void write_line(struct log *l, const char *data, size_t n)
 {
-	ssize_t done = -1;
+	size_t done = 0;
+	ssize_t k;
 
 	/* A line that was cut off must not swallow the next one. */
 	if (l->torn)
 		l->torn = write_some(l->fd, "\n", 1) != 1;
-	if (!l->torn)
-		done = write_some(l->fd, data, n);
-	if (done == (ssize_t)n)
+	if (!l->torn) {
+		while (done < n && (k = write_some(l->fd, data + done, n - done)) > 0)
+			done += (size_t)k;
+	}
+	if (done == n)
 		return;
 	l->n_lost++;
 	l->torn = l->torn || done > 0;

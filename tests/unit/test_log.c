@@ -229,6 +229,23 @@ static void test_full_socket(_unused_ void **state)
 	assert_int_equal(l.n_lost, 4);
 }
 
+/* Docker's pipe, a pager's, a terminal's that is held: blocking ones, and nobody reads. */
+static void test_nobody_reads(_unused_ void **state)
+{
+	unsigned int n = 0;
+
+	assert_int_equal(fcntl(l.fd, F_SETFL, 0), 0);
+	while (!l.n_lost)
+		log_write(&l, LOG_INFO, NULL, NULL, 0, "line %u, %5000s", n++, "long");
+	log_write(&l, LOG_INFO, NULL, NULL, 0, "lost");
+	assert_int_equal(l.n_lost, 2);
+	assert_true(n > 2);
+	(void)read_all(out);
+	log_write(&l, LOG_INFO, NULL, NULL, 0, "heard");
+	assert_non_null(strstr(read_all(out), "info: heard\n"));
+	assert_int_equal(l.n_lost, 2);
+}
+
 static void test_torn_line(_unused_ void **state)
 {
 	log_configure(&l, LOG_FORMAT_PREFIX, LOG_INFO);
@@ -297,6 +314,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_journal, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_where_the_journal_is, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_full_socket, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_nobody_reads, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_torn_line, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_impossible_format, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_no_memory, set_up, tear_down),
