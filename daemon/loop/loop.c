@@ -8,6 +8,7 @@
 
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "loop/lag.h"
 
 struct loop {
 	struct event_base *base;
@@ -22,7 +23,10 @@ struct loop {
 	int failure;
 	usec_t now; /* 0 until the first callback of a turn: when the wait ended */
 	usec_t realtime;
-	usec_t lag;
+	struct lag lag;
+	usec_t lag_limit;
+	loop_lag_fn on_lag;
+	void *lag_userdata;
 	uint64_t random;
 };
 
@@ -118,6 +122,7 @@ int loop_new(struct loop **ret)
 	if (!l)
 		return error_origin(-ENOMEM);
 	l->wake_fd = -1;
+	lag_init(&l->lag, LAG_SCHEDSTAT);
 	list_init(&l->tasks);
 	list_init(&l->graves);
 	(void)pthread_mutex_init(&l->lock, NULL);
@@ -159,6 +164,7 @@ struct loop *loop_free(struct loop *l)
 	if (l->wake)
 		event_free(l->wake);
 	(void)close_fd(l->wake_fd);
+	lag_done(&l->lag);
 	if (l->base)
 		event_base_free(l->base);
 	(void)pthread_mutex_destroy(&l->lock);
@@ -168,8 +174,10 @@ struct loop *loop_free(struct loop *l)
 
 usec_t loop_now(struct loop *l)
 {
-	if (!l->now)
+	if (!l->now) {
 		l->now = clock_monotonic();
+		lag_begin(&l->lag, l->now);
+	}
 	return l->now;
 }
 
@@ -180,12 +188,16 @@ usec_t loop_realtime(struct loop *l)
 	return l->realtime;
 }
 
-usec_t loop_take_lag(struct loop *l)
+usec_t loop_lag(struct loop *l)
 {
-	usec_t lag = l->lag;
+	return lag_longest(&l->lag, loop_now(l));
+}
 
-	l->lag = 0;
-	return lag;
+void loop_watch_lag(struct loop *l, usec_t limit, loop_lag_fn fn, void *userdata)
+{
+	l->lag_limit = limit;
+	l->on_lag = fn;
+	l->lag_userdata = userdata;
 }
 
 struct event_base *loop_base(struct loop *l)
@@ -222,6 +234,20 @@ static void loop_run_tasks(struct loop *l)
 	list_splice(&l->tasks, &due);
 }
 
+/* Every turn passes here, and hardly one is long. */
+static void loop_measure(struct loop *l)
+{
+	usec_t now, took;
+
+	if (!l->now)
+		return;
+	now = clock_monotonic();
+	took = usec_sub(now, l->now);
+	lag_end(&l->lag, took, now);
+	if (l->on_lag && took > l->lag_limit)
+		l->on_lag(l->lag_userdata, took, lag_waited(&l->lag, took));
+}
+
 int loop_turn(struct loop *l, bool wait)
 {
 	int flags = EVLOOP_ONCE;
@@ -234,8 +260,7 @@ int loop_turn(struct loop *l, bool wait)
 		return error_origin(-EIO);
 	loop_run_tasks(l);
 	loop_bury(l);
-	if (l->now)
-		l->lag = MAX(l->lag, usec_sub(clock_monotonic(), l->now));
+	loop_measure(l);
 	return l->failure;
 }
 

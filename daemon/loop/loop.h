@@ -48,9 +48,16 @@ usec_t loop_now(struct loop *l);
 usec_t loop_realtime(struct loop *l);
 /* Not for secrets. */
 uint32_t loop_random(struct loop *l);
-/* The longest time that one turn's callbacks took since the last call of this function. */
-usec_t loop_take_lag(struct loop *l);
 struct event_base *loop_base(struct loop *l);
+
+/* --- lag: how long one turn's callbacks take, which is how long everything else waits ---------- */
+
+/* The longest turn of the last one to two minutes. */
+usec_t loop_lag(struct loop *l);
+/* @took: that long; @waited: as long of that others had the CPU, which is no fault of a callback. */
+typedef void (*loop_lag_fn)(void *userdata, usec_t took, usec_t waited);
+/* @fn is called behind each turn that took longer than @limit. NULL: nobody any more. */
+void loop_watch_lag(struct loop *l, usec_t limit, loop_lag_fn fn, void *userdata);
 
 /* --- timers: one shot, in libevent's heap ------------------------------------------------- */
 

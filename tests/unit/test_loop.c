@@ -612,20 +612,37 @@ static void dawdle(_unused_ void *userdata)
 		;
 }
 
+static void on_lag(void *userdata, usec_t took, usec_t waited)
+{
+	usec_t *told = userdata;
+
+	assert_true(waited <= took);
+	*told = took;
+}
+
 /* The lag is the longest turn's, also of one that only ran tasks. */
 static void test_lag(_unused_ void **state)
 {
 	struct loop_task t, quick;
+	usec_t told = 0;
 
 	loop_task_init(&t, dawdle, NULL);
 	loop_task_init(&quick, note, LETTER('q'));
-	assert_int_equal(loop_take_lag(loop), 0);
+	assert_int_equal(loop_lag(loop), 0);
+	loop_watch_lag(loop, 3 * USEC_PER_MSEC - 1, on_lag, &told);
 	loop_defer(loop, &t);
 	turn(true);
+	assert_true(told >= 3 * USEC_PER_MSEC);
+	assert_int_equal(loop_lag(loop), told);
+	told = 0;
+	loop_watch_lag(loop, USEC_PER_SEC * 1000, on_lag, &told);
+	loop_defer(loop, &t);
+	turn(true);
+	assert_int_equal(told, 0);
+	loop_watch_lag(loop, 0, NULL, NULL);
 	loop_defer(loop, &quick);
 	turn(true);
-	assert_true(loop_take_lag(loop) >= 3 * USEC_PER_MSEC);
-	assert_int_equal(loop_take_lag(loop), 0);
+	assert_true(loop_lag(loop) >= 3 * USEC_PER_MSEC);
 }
 
 static void test_random(_unused_ void **state)
