@@ -569,6 +569,7 @@ int relay_new(struct relay **ret, struct loop *l, struct log *log)
 	list_init(&r->held);
 	loop_task_init(&r->wake_held, relay_wake_held, r);
 	relay_name_host(r);
+	loop_watch_lag(l, LAG_LIMIT, log_lag, r);
 	if ((k = loop_timer_new(&r->start_timer, l, on_start_patience, r)) < 0 ||
 	    (k = loop_timer_new(&r->stop_timer, l, on_stop_patience, r)) < 0 ||
 	    (k = store_new(&r->store, clock_realtime(), &r->store_callbacks)) < 0 ||
@@ -604,6 +605,7 @@ struct relay *relay_free(struct relay *r)
 	r->stop_timer = loop_timer_free(r->stop_timer);
 	r->start_timer = loop_timer_free(r->start_timer);
 	r->config = config_free(r->config);
+	loop_watch_lag(r->loop, 0, NULL, NULL);
 	free(r);
 	return NULL;
 }

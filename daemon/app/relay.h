@@ -76,6 +76,11 @@ struct relay {
 	struct loop_timer *stop_timer;
 	bool ready, stopping;
 
+	/* Of long turns of the loop: when one was logged last (its own fault, the machine's), and how many
+	 * were not since. The maximum for people and gauges: loop_lag(). */
+	usec_t lag_logged[2];
+	uint64_t n_lags_hidden[2];
+
 	/* Told to the service: the first round is over; everything is quiet after relay_stop(); what
 	 * the status line says has changed. */
 	loop_fn on_ready, on_stopped, on_status;

@@ -143,16 +143,16 @@ static void log_down(struct relay_database *d, const struct source_status *statu
 	const char *error = status->error ? status->error : "connection lost";
 	usec_t now = loop_now(d->relay->loop);
 	bool same = strncmp(d->last_error, error, sizeof(d->last_error) - 1) == 0;
+	bool repeated = same && d->logged && usec_sub(now, d->logged) < LOG_REPEAT;
 	char buf[32];
 
 	if (!d->down_since)
 		d->down_since = now;
 	(void)snprintf(d->last_error, sizeof(d->last_error), "%s", error);
-	if (same && d->logged && usec_sub(now, d->logged) < LOG_REPEAT)
-		return;
-	d->logged = now;
-	log_database(d, LOG_WARNING, MSG_SOURCE_LOST, "%s%s%s%s; next try in %s", error,
-		     status->sqlstate ? " (SQLSTATE " : "",
+	if (!repeated)
+		d->logged = now;
+	log_database(d, repeated ? LOG_DEBUG : LOG_WARNING, MSG_SOURCE_LOST,
+		     "%s%s%s%s; next try in %s", error, status->sqlstate ? " (SQLSTATE " : "",
 		     status->sqlstate ? status->sqlstate : "", status->sqlstate ? ")" : "",
 		     format_duration(buf, sizeof(buf), status->retry_in));
 }
@@ -252,4 +252,32 @@ void log_sink_status(struct relay_sink *rs, const struct sink *s)
 		break;
 	}
 	rs->state = s->state;
+}
+
+/* --- the loop ---------------------------------------------------------------------------------- */
+
+void log_lag(void *relay, usec_t took, usec_t waited)
+{
+	struct relay *r = relay;
+	usec_t own = usec_sub(took, waited), now = loop_now(r->loop);
+	bool ours = own > LAG_LIMIT;
+	char buf[32], more[64] = "";
+
+	if (r->lag_logged[ours] && usec_sub(now, r->lag_logged[ours]) < LAG_REPEAT) {
+		r->n_lags_hidden[ours]++;
+		return;
+	}
+	if (r->n_lags_hidden[ours])
+		(void)snprintf(more, sizeof(more), "; %" PRIu64 " more since the last such line",
+			       r->n_lags_hidden[ours]);
+	r->lag_logged[ours] = now;
+	r->n_lags_hidden[ours] = 0;
+	if (ours)
+		log_relay(r, LOG_WARNING, MSG_LOOP_LAG,
+			  "the loop was held up for %s: nothing was relayed meanwhile%s",
+			  format_duration(buf, sizeof(buf), own), more);
+	else
+		log_relay(r, LOG_NOTICE, MSG_LOOP_LAG,
+			  "the machine is busy: the loop was ready to run, and did not for %s%s",
+			  format_duration(buf, sizeof(buf), waited), more);
 }

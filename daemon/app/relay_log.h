@@ -14,6 +14,10 @@
 /* Format and level. */
 void log_apply(struct log *l, const struct config *config);
 
+/* A turn of the loop that takes longer is told, so often at most. */
+#define LAG_LIMIT  (100 * USEC_PER_MSEC)
+#define LAG_REPEAT (60 * USEC_PER_SEC)
+
 void log_database(struct relay_database *d, int level, const char *message_id, const char *fmt, ...)
 	_printf_(4, 5);
 void log_sink(struct relay *r, const struct sink *s, int level, const char *message_id,
@@ -25,6 +29,9 @@ void log_relay(struct relay *r, int level, const char *message_id, const char *f
 void log_source_status(struct relay_database *d, const struct source_status *status);
 /* A sink's on_state, told; keeps all of @rs but its sink. */
 void log_sink_status(struct relay_sink *rs, const struct sink *s);
+
+/* A turn of the loop took so long (loop_lag_fn). */
+void log_lag(void *relay, usec_t took, usec_t waited);
 
 /* "250ms", "1.5s", "12s", "5min", "3h", "2d": short, for people. Returns @buf. */
 char *format_duration(char *buf, size_t n, usec_t t);

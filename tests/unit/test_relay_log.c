@@ -292,6 +292,14 @@ static void test_source_up_and_down(_unused_ void **state)
 		source_is(SOURCE_BACKING_OFF, CONDITION_OK, "connection refused");
 	}
 	assert_logged("<4>database \"orders\": connection refused; next try in 500ms\n");
+	/* Who looks for details sees each attempt. */
+	journal.level = LOG_DEBUG;
+	source_is(SOURCE_BACKING_OFF, CONDITION_OK, "connection refused");
+	source_is(SOURCE_CONNECTING, CONDITION_OK, NULL);
+	source_is(SOURCE_BACKING_OFF, CONDITION_OK, "connection refused");
+	journal.level = LOG_INFO;
+	assert_logged("<7>database \"orders\": connecting\n"
+		      "<7>database \"orders\": connection refused; next try in 500ms\n");
 	pass(LOG_REPEAT);
 	source_is(SOURCE_CONNECTING, CONDITION_OK, NULL);
 	source_is(SOURCE_BACKING_OFF, CONDITION_OK, "connection refused");
@@ -326,6 +334,42 @@ static void test_source_conditions(_unused_ void **state)
 	assert_logged("<4>database \"orders\": password refused; next try in 500ms\n");
 }
 
+/* --- the loop -------------------------------------------------------------------------------------------- */
+
+#define MS(_n) ((_n)*USEC_PER_MSEC)
+
+static void test_lag(_unused_ void **state)
+{
+	log_lag(&relay, MS(260), MS(10));
+	assert_logged("<4>the loop was held up for 250ms: nothing was relayed meanwhile\n");
+	log_lag(&relay, MS(500), 0);
+	log_lag(&relay, MS(5000), 0);
+	assert_logged("");
+	pass(LAG_REPEAT);
+	log_lag(&relay, MS(1500), 0);
+	assert_logged(
+		"<4>the loop was held up for 1.5s: nothing was relayed meanwhile; 2 more since the "
+		"last such line\n");
+	pass(LAG_REPEAT);
+	log_lag(&relay, MS(101), 0);
+	assert_logged("<4>the loop was held up for 101ms: nothing was relayed meanwhile\n");
+}
+
+/* What the machine did to it is no warning, and hides none. */
+static void test_lag_of_a_busy_machine(_unused_ void **state)
+{
+	log_lag(&relay, MS(400), MS(300));
+	assert_logged("<5>the machine is busy: the loop was ready to run, and did not for 300ms\n");
+	log_lag(&relay, MS(400), MS(300));
+	log_lag(&relay, MS(401), MS(300));
+	assert_logged("<4>the loop was held up for 101ms: nothing was relayed meanwhile\n");
+	pass(LAG_REPEAT);
+	log_lag(&relay, MS(150), MS(150));
+	assert_logged(
+		"<5>the machine is busy: the loop was ready to run, and did not for 150ms; 1 more "
+		"since the last such line\n");
+}
+
 #define TEST(_t) cmocka_unit_test_setup_teardown(_t, set_up, tear_down)
 
 int main(void)
@@ -342,6 +386,8 @@ int main(void)
 		TEST(test_sink_gone),
 		TEST(test_source_up_and_down),
 		TEST(test_source_conditions),
+		TEST(test_lag),
+		TEST(test_lag_of_a_busy_machine),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
