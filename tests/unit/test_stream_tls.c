@@ -4,7 +4,6 @@
 #include "pki.h"
 
 #include <arpa/inet.h>
-#include <fcntl.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
@@ -32,8 +31,8 @@ struct receiver {
 	size_t n;
 	atomic_uint n_accepted, n_shaken, n_taken_leave, n_thinking;
 	atomic_bool mute; /* does not answer a handshake */
-	atomic_bool
-		slow; /* thinks for a while about what the client says in it, while this is set */
+	atomic_bool slow; /* does not look at what the client says then, while this is set */
+	bool has_answered;
 };
 
 struct fixture {
@@ -45,22 +44,21 @@ static struct pki pki;
 
 /* --- the receiver --- */
 
-/* Answers the client's greeting, then lets the rest lie in the kernel's hands. */
-static void think(struct receiver *r, SSL *ssl)
+/* Before the first read behind the answer to the client's greeting: what the client says then lies in
+ * the kernel's hands. */
+static long on_bio(BIO *bio, int what, _unused_ const char *data, _unused_ size_t n,
+		   _unused_ int argi, _unused_ long argl, int ret, _unused_ size_t *processed)
 {
-	struct pollfd p = { .fd = SSL_get_fd(ssl), .events = POLLIN };
-	int flags = fcntl(p.fd, F_GETFL);
+	struct receiver *r = (struct receiver *)(void *)BIO_get_callback_arg(bio);
 
-	(void)fcntl(p.fd, F_SETFL, flags | O_NONBLOCK);
-	(void)poll(&p, 1, 5000);
-	/* Anything else: on a slow machine the client may have left already. */
-	if (SSL_get_error(ssl, SSL_accept(ssl)) == SSL_ERROR_WANT_READ) {
-		(void)poll(&p, 1, 5000);
+	if (what == BIO_CB_WRITE)
+		r->has_answered = true;
+	if (what == BIO_CB_READ && r->has_answered && r->slow) {
 		r->n_thinking++;
 		while (r->slow)
 			(void)poll(NULL, 0, 1);
 	}
-	(void)fcntl(p.fd, F_SETFL, flags);
+	return ret;
 }
 
 static void serve(struct receiver *r, SSL *ssl)
@@ -68,8 +66,9 @@ static void serve(struct receiver *r, SSL *ssl)
 	char buf[4096];
 	int n;
 
-	if (r->slow)
-		think(r, ssl);
+	r->has_answered = false;
+	BIO_set_callback_ex(SSL_get_rbio(ssl), on_bio);
+	BIO_set_callback_arg(SSL_get_rbio(ssl), (char *)r);
 	if (SSL_accept(ssl) != 1)
 		return;
 	r->n_shaken++;
