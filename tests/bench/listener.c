@@ -1,0 +1,131 @@
+/*
+ * The floors: listener URL|- DSN...
+ *
+ *	-	the bare listener: libpq and poll, one connection a database; a notification's mark is timed, that is all
+ *	URL	the bare relay (http://127.0.0.1:PORT/): each notification's payload is POSTed over one kept-alive socket, one
+ *		after the other; nothing is stored, signed or tried again
+ *
+ * Says "READY" when all listen; on SIGTERM what it has counted, as JSON. It is written as one would write it with no
+ * more in mind than speed.
+ */
+
+#include <arpa/inet.h>
+#include <libpq-fe.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "bench.h"
+
+static volatile sig_atomic_t stopping;
+static struct samples samples;
+static int http = -1;
+static unsigned int port;
+
+static void on_signal(int signo)
+{
+	stopping = signo;
+}
+
+static void connect_http(void)
+{
+	struct sockaddr_in to = { .sin_family = AF_INET,
+				  .sin_port = htons((uint16_t)port),
+				  .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	int one = 1;
+
+	http = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (http < 0 || connect(http, (struct sockaddr *)&to, sizeof(to)) < 0)
+		die("connect");
+	(void)setsockopt(http, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+}
+
+/* One POST, and its answer, which has no body. */
+static void post(const char *body)
+{
+	char buf[16384];
+	size_t n_body = strlen(body), n = 0;
+	int n_head =
+		snprintf(buf, sizeof(buf),
+			 "POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+			 "Content-Length: %zu\r\n\r\n%s",
+			 n_body, body);
+	ssize_t k;
+
+	if (send(http, buf, (size_t)n_head, MSG_NOSIGNAL) != n_head)
+		die("send");
+	do {
+		k = recv(http, buf + n, sizeof(buf) - 1 - n, 0);
+		if (k <= 0)
+			die("recv");
+		n += (size_t)k;
+		buf[n] = '\0';
+	} while (!strstr(buf, "\r\n\r\n"));
+}
+
+static void take(const char *payload)
+{
+	struct mark m;
+
+	if (http >= 0)
+		post(payload);
+	while (next_mark(&payload, &m))
+		samples_add(&samples, (now_ns() - m.ns) / 1000);
+}
+
+static void hear(PGconn *c)
+{
+	PGnotify *notify;
+
+	if (!PQconsumeInput(c))
+		die(PQerrorMessage(c));
+	while ((notify = PQnotifies(c))) {
+		take(notify->extra);
+		PQfreemem(notify);
+	}
+}
+
+static PGconn *listen_to(const char *dsn)
+{
+	PGconn *c = PQconnectdb(dsn);
+
+	if (PQstatus(c) != CONNECTION_OK)
+		die(PQerrorMessage(c));
+	PQclear(PQexec(c, "LISTEN schema_changed"));
+	return c;
+}
+
+int main(int argc, char **argv)
+{
+	nfds_t n = (nfds_t)(argc - 2);
+	struct pollfd *fds;
+	PGconn **connections;
+
+	if (argc < 3)
+		return 2;
+	(void)signal(SIGTERM, on_signal);
+	if (sscanf(argv[1], "http://127.0.0.1:%u", &port) == 1)
+		connect_http();
+	fds = grown(NULL, n, sizeof(*fds));
+	connections = grown(NULL, n, sizeof(*connections));
+	for (nfds_t i = 0; i < n; i++) {
+		connections[i] = listen_to(argv[i + 2]);
+		fds[i] = (struct pollfd){ .fd = PQsocket(connections[i]), .events = POLLIN };
+	}
+	puts("READY");
+	(void)fflush(stdout);
+	while (!stopping) {
+		if (poll(fds, n, -1) <= 0)
+			continue;
+		for (nfds_t i = 0; i < n; i++) {
+			if (fds[i].revents)
+				hear(connections[i]);
+		}
+	}
+	printf("{");
+	samples_print(&samples);
+	printf(", \"cpu_us\": %" PRIu64 "}\n", cpu_us());
+	return 0;
+}

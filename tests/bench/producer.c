@@ -1,0 +1,110 @@
+/*
+ * Makes changes: producer MODE RATE COUNT PER_TRANSACTION FIRST DSN...
+ *
+ *	MODE		journal: a journal row and a doorbell for each transaction, as the event trigger would (the superuser may);
+ *			notify: doorbells only, one a change
+ *	RATE		changes a second in all, or 0: as fast as the servers take them
+ *	COUNT		changes in all, spread over the databases, which have one connection each
+ *	FIRST		the number of each database's first change
+ *
+ * DDL itself is too slow to load a relay. Says "DONE" when the last one is committed.
+ */
+
+#include <libpq-fe.h>
+
+#include "bench.h"
+
+static const char journal_sql[] =
+	"WITH made AS (INSERT INTO schema_notifications.journal (system_identifier, database_oid, payload) "
+	"SELECT system_identifier, pg_database.oid, pg_catalog.format('{\"type\": \"ddl_command_end\", \"tag\": \"bench:%s:%s:%s\", \"timestamp\": "
+	"\"2025-11-07T12:34:56.789Z\", \"database\": \"bench\", \"user\": \"postgres\", \"role\": null, \"application\": \"bench\", "
+	"\"client\": null, \"objects\": [{\"type\": \"table\", \"schema\": \"public\", \"identity\": \"public.bench\", \"command\": "
+	"\"CREATE TABLE\", \"temporary\": false}]}', $1, n, $4)::pg_catalog.json "
+	"FROM pg_catalog.generate_series($2::int8, $3::int8) AS n, pg_catalog.pg_control_system(), "
+	"pg_catalog.pg_database WHERE datname = pg_catalog.current_database()) "
+	"SELECT pg_catalog.pg_notify('schema_changed', '{\"type\": \"ddl_command_end\", \"tag\": \"bench:' || $1 || ':' || $3 || ':' || "
+	"$4 || '\", \"timestamp\": \"2025-11-07T12:34:56.789Z\"}')";
+
+static const char notify_sql[] =
+	"SELECT pg_catalog.pg_notify('schema_changed', pg_catalog.format('{\"type\": \"ddl_command_end\", \"tag\": "
+	"\"bench:%s:%s:%s\", \"timestamp\": \"2025-11-07T12:34:56.789Z\"}', $1::text, n, $4::text)) "
+	"FROM pg_catalog.generate_series($2::int8, $3::int8) AS n";
+
+static void make(PGconn *c, const char *sql, unsigned int database, uint64_t from, uint64_t to)
+{
+	char text[4][32];
+	const char *params[4] = { text[0], text[1], text[2], text[3] };
+	PGresult *result;
+
+	(void)snprintf(text[0], sizeof(text[0]), "%u", database);
+	(void)snprintf(text[1], sizeof(text[1]), "%" PRIu64, from);
+	(void)snprintf(text[2], sizeof(text[2]), "%" PRIu64, to);
+	(void)snprintf(text[3], sizeof(text[3]), "%" PRIu64, now_ns());
+	result = PQexecPrepared(c, "make", 4, params, NULL, NULL, 0);
+	if (PQresultStatus(result) != PGRES_TUPLES_OK) {
+		(void)fprintf(stderr, "%s\n%s", sql, PQerrorMessage(c));
+		exit(1);
+	}
+	PQclear(result);
+}
+
+static PGconn *connect_to(const char *dsn, const char *sql)
+{
+	static const Oid types[] = { 25, 20, 20, 25 }; /* text, int8 */
+	PGconn *c = PQconnectdb(dsn);
+	PGresult *result;
+
+	if (PQstatus(c) != CONNECTION_OK)
+		die(PQerrorMessage(c));
+	result = PQprepare(c, "make", sql, 4, types);
+	if (PQresultStatus(result) != PGRES_COMMAND_OK)
+		die(PQerrorMessage(c));
+	PQclear(result);
+	return c;
+}
+
+static void sleep_until(uint64_t ns)
+{
+	struct timespec t = { .tv_sec = (time_t)(ns / 1000000000U),
+			      .tv_nsec = (long)(ns % 1000000000U) };
+
+	(void)clock_nanosleep(CLOCK_REALTIME, TIMER_ABSTIME, &t, NULL);
+}
+
+int main(int argc, char **argv)
+{
+	unsigned int n = (unsigned int)(argc - 6), i = 0;
+	uint64_t rate, total, per, first, *next, done = 0, began;
+	const char *sql;
+	PGconn **connections;
+
+	if (argc < 7)
+		return 2;
+	sql = strcmp(argv[1], "notify") == 0 ? notify_sql : journal_sql;
+	rate = strtoull(argv[2], NULL, 10);
+	total = strtoull(argv[3], NULL, 10);
+	per = strtoull(argv[4], NULL, 10);
+	first = strtoull(argv[5], NULL, 10);
+	connections = grown(NULL, n, sizeof(*connections));
+	next = grown(NULL, n, sizeof(*next));
+	for (unsigned int k = 0; k < n; k++) {
+		connections[k] = connect_to(argv[k + 6], sql);
+		next[k] = first;
+	}
+	began = now_ns();
+	for (; done < total; i = (i + 1) % n) {
+		uint64_t some = total - done < per ? total - done : per;
+
+		if (rate > 0)
+			sleep_until(began + done * 1000000000U / rate);
+		make(connections[i], sql, i, next[i], next[i] + some - 1);
+		next[i] += some;
+		done += some;
+	}
+	for (unsigned int k = 0; k < n; k++)
+		PQfinish(connections[k]);
+	free(connections);
+	free(next);
+	puts("DONE");
+	return 0;
+}
