@@ -1,8 +1,8 @@
 /*
  * yajl behind our contract. One walk serves the tree and the reader: yajl decodes and calls back,
  * the walk adds depth, keys and places. What yajl lets pass (overlong UTF-8, lone surrogates, NUL;
- * behind the document: the beginning of a string, word or comment that nothing ends) is refused before or
- * behind it; what it refuses is explained by json_diagnose().
+ * VT and FF as white space; behind the document: the beginning of a string, word or comment that
+ * nothing ends) is refused before or behind it; what it refuses is explained by json_diagnose().
  */
 
 #include "model/json.h"
@@ -206,8 +206,8 @@ static bool text_is_sound(const char *text, size_t n, unsigned int flags)
 
 	if (!text_is_utf8(text, n) || memchr(text, '\0', n))
 		return false;
-	/* Only these can hold NUL or half a surrogate pair. */
-	if (!memmem(text, n, "\\u", 2))
+	/* Only these can hold NUL or half a surrogate pair; and VT and FF are no white space. */
+	if (!memmem(text, n, "\\u", 2) && !memchr(text, '\v', n) && !memchr(text, '\f', n))
 		return true;
 	return !json_diagnose(text, n, flags, &ignored);
 }
