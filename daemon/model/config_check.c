@@ -98,7 +98,7 @@ static int check_batch(const struct config_context *c, struct webhook_conf *w)
 					       "for format \"cloudevents\""));
 	if (w->debounce == 0)
 		return 0;
-	if (max && strcmp(max->text, "1") == 0 && w->format == WEBHOOK_CLOUDEVENTS)
+	if (max && w->batch_max == 1 && w->format == WEBHOOK_CLOUDEVENTS)
 		return error_fold(config_error(c, config_value_place(max), "batch.max",
 					       "debounce sends together what came meanwhile: it "
 					       "needs more than 1"));
