@@ -276,7 +276,7 @@ static int rescue(struct draft *d, struct payload *p, struct strbuf *b, const ch
 	set_time(d, payload_string(p, PAYLOAD_TIMESTAMP));
 	strbuf_reset(b);
 	strbuf_add_str(b, "{\"type\": ");
-	json_add_string(b, type ? type : "ddl_command_end");
+	json_add_string(b, type && type[0] != '\0' ? type : "ddl_command_end");
 	strbuf_add_str(b, ", \"tag\": ");
 	json_add_string(b, d->tag);
 	strbuf_add_str(b, ", \"timestamp\": ");

@@ -184,7 +184,7 @@ static void converse_file(const char *path, unsigned int n_expected)
 
 static void test_journal(_unused_ void **state)
 {
-	converse_file(TEST_DATA "/payload/journal.txt", 31);
+	converse_file(TEST_DATA "/payload/journal.txt", 32);
 }
 
 static void test_notification(_unused_ void **state)
