@@ -3,7 +3,7 @@
 #
 #   quick   lint, unit tests (gcc), and a smoke test of the whole path: for between two edits
 #   (none)  everything, with PostgreSQL 15 and 16: what CI runs
-#   long    the same with every version of PostgreSQL at hand
+#   long    the same with every version of PostgreSQL at hand, and each fuzzer for FUZZ_SECONDS (600)
 #
 # As root, or as a user with sudo (asked only when a package is missing). Builds in build-*/ inside the repository.
 # One line a step; the log of a step that failed. Ends with one line: N passed, N failed, N skipped.
@@ -136,6 +136,26 @@ integration() {
 	[ "$2" -eq 0 ] || show_log 200
 }
 
+# libFuzzer and the sanitizers for the clang that is here, and what shows their findings with names.
+fuzzers() {
+	install_packages "libclang-rt-$(clang -dumpversion | cut -d. -f1)-dev" llvm || return 1
+	must 'build: fuzzers' build_fuzzers || return 1
+	echo "fuzzers, ${FUZZ_SECONDS:-600} s each"
+	counts=$LOGS/fuzz.counts
+	rm -f "$counts"
+	$PYTHON tests/fuzz/run.py build-fuzz --counts "$counts"
+	# shellcheck disable=SC2046 # three numbers
+	set -- $(cat "$counts" 2>/dev/null)
+	[ $# -eq 3 ] || set -- 0 1 0
+	add "$@"
+}
+
+build_fuzzers() (
+	CC=clang
+	export CC
+	build build-fuzz -Dfuzzers=true
+)
+
 finish() {
 	[ -z "${CI-}" ] || [ "$SKIPPED" -eq 0 ] || {
 		echo "What CI skips, nobody runs: $SKIPPED skipped count as failures"
@@ -188,4 +208,5 @@ integration 'integration tests' build-gcc tests/integration "$versions"
 # shellcheck disable=SC2086 # one word a package
 install_packages $PACKAGES_SYSTEM || finish
 integration 'system tests' build-gcc tests/system -p no:cacheprovider
+[ "$TIER" != long ] || fuzzers
 finish
