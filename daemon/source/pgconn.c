@@ -155,14 +155,18 @@ static void fail_lost(struct pgconn *c)
 
 /* --- working ---------------------------------------------------------------------------------- */
 
+/* What remains of an attempt's time differs a little each time, and the same failure is to read the same. */
 static void on_deadline(void *userdata)
 {
 	struct pgconn *c = userdata;
+	const char *what = c->state == CONNECTING ? "connection" : "answer";
+	unsigned long long ms = (c->timeout + USEC_PER_MSEC - 1) / USEC_PER_MSEC;
 	char text[96];
 
-	(void)snprintf(text, sizeof(text), "no %s within %llu ms",
-		       c->state == CONNECTING ? "connection" : "answer",
-		       (unsigned long long)(c->timeout / USEC_PER_MSEC));
+	if (ms > 900)
+		(void)snprintf(text, sizeof(text), "no %s within %llu s", what, (ms + 999) / 1000);
+	else
+		(void)snprintf(text, sizeof(text), "no %s within %llu ms", what, ms);
 	fail_text(c, text);
 }
 
