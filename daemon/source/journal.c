@@ -58,19 +58,21 @@ int journal_audit_read(struct journal_audit *ret, const struct pgconn_row *row)
 	};
 	const char *standby = pgconn_value(row, 1, NULL);
 	unsigned int access, trigger;
-	uint64_t pid, n_listening;
+	uint64_t pid, n_listening, oid = 0;
 
 	if (!journal_number(&pid, pgconn_value(row, 0, NULL)) || !standby ||
 	    !journal_number(&n_listening, pgconn_value(row, 2, NULL)) ||
 	    !find_name(&access, pgconn_value(row, 3, NULL), accesses, ARRAY_SIZE(accesses)) ||
 	    !find_name(&trigger, pgconn_value(row, 4, NULL), triggers, ARRAY_SIZE(triggers)))
 		return JOURNAL_E_ANSWER;
+	(void)journal_number(&oid, pgconn_value(row, 5, NULL));
 	*ret = (struct journal_audit){
 		.backend_pid = (int)pid,
 		.standby = strcmp(standby, "t") == 0,
 		.n_listening = (unsigned int)n_listening,
 		.access = (enum journal_access)access,
 		.triggers = (enum journal_triggers)trigger,
+		.journal_oid = (uint32_t)oid,
 	};
 	return 0;
 }

@@ -35,6 +35,7 @@ struct journal_audit {
 	unsigned int n_listening;
 	enum journal_access access;
 	enum journal_triggers triggers;
+	uint32_t journal_oid; /* 0: none */
 };
 
 enum { JOURNAL_E_ANSWER = 1 }; /* not what was asked for */

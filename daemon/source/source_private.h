@@ -113,6 +113,7 @@ struct source {
 	int backend_pid;                         /* that has executed LISTEN */
 	enum source_condition audited_condition; /* also of an earlier session */
 	struct journal_audit audit;
+	uint32_t journal_oid; /* of the table that the cursor is about */
 	usec_t last_audit, last_read;
 	struct loop_timer *pace; /* the next read is put off until it fires */
 	unsigned int n_empty;    /* reads in a row that rang and found nothing */

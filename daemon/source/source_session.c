@@ -238,8 +238,12 @@ static void audit_done(struct source *s)
 	s->audited = true;
 	s->condition = now;
 	s->journal = s->wants_journal && !s->audit.standby && s->audit.access == JOURNAL_READABLE;
-	if (s->journal && !was_journal)
+	if (s->journal && (!was_journal || s->audit.journal_oid != s->journal_oid)) {
+		/* Perhaps between two heartbeats: what is being read is another table's, then. */
+		source_read_abort(s);
+		s->journal_oid = s->audit.journal_oid;
 		s->want_identity = s->want_read = true;
+	}
 	if (!s->journal)
 		source_read_abort(s);
 	/* Just promoted: LISTEN was refused before. */

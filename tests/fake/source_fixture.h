@@ -76,7 +76,7 @@
 			("row:" _row), "tuples", "end", "sync"                                \
 		}                                                                             \
 	}
-#define AUDIT_OK      AUDIT("77|f|1|readable|enabled")
+#define AUDIT_OK      AUDIT("77|f|1|readable|enabled|16400")
 #define PREPARE_GUARD { FAKE_PREPARE, { "s0", "SELECT 1 / (" } }, GUARD
 #define GUARD                     \
 	{                         \

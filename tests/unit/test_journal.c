@@ -81,7 +81,7 @@ static void test_pruned(_unused_ void **state)
 
 static void test_audit(_unused_ void **state)
 {
-	struct pgconn_row row = { { "4711", "f", "2", "readable", "enabled" } };
+	struct pgconn_row row = { { "4711", "f", "2", "readable", "enabled", "16400" } };
 	struct journal_audit a;
 
 	assert_int_equal(journal_audit_read(&a, &row), 0);
@@ -90,11 +90,13 @@ static void test_audit(_unused_ void **state)
 	assert_int_equal(a.n_listening, 2);
 	assert_int_equal(a.access, JOURNAL_READABLE);
 	assert_int_equal(a.triggers, TRIGGERS_ENABLED);
+	assert_int_equal(a.journal_oid, 16400);
 	row = (struct pgconn_row){ { "1", "t", "0", "missing", "missing" } };
 	assert_int_equal(journal_audit_read(&a, &row), 0);
 	assert_true(a.standby);
 	assert_int_equal(a.access, JOURNAL_MISSING);
 	assert_int_equal(a.triggers, TRIGGERS_MISSING);
+	assert_int_equal(a.journal_oid, 0);
 	/* Each column in turn is not what was asked for. */
 	for (unsigned int i = 0; i < 5; i++) {
 		row = (struct pgconn_row){ { "1", "f", "0", "untrusted", "disabled" } };

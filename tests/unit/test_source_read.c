@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "fake_clock.h"
+#include "source/source_private.h"
 
 static void test_pages(_unused_ void **state)
 {
@@ -145,6 +146,50 @@ static void test_rereads(_unused_ void **state)
 	     "catching_up resync=journal_rewound change1/again change2/again cursor=100:100: "
 	     "listening ");
 	assert_int_equal(t.cursor.row_id, 2);
+	end(source_script_finish);
+}
+
+/* The extension was dropped and made anew while nobody looked, perhaps in the middle of a reading: what was
+ * read of the old table says nothing about the new one. */
+static void test_another_journal_in_its_place(_unused_ void **state)
+{
+	static const struct fake_step script[] = {
+		CONNECT,
+		SETTINGS,
+		LISTEN,
+		AUDIT_OK,
+		FIRST_IDENTITY("~|~|~|~|f|f"),
+		FIRST_PAGE("100:100:"),
+		AUDIT("77|f|1|readable|enabled|16400"),
+		GUARD,
+		SEND_PAGE("100:100:", "~", "~"),
+		/* Many bytes: one of two. The heartbeat comes before the next page. */
+		{ FAKE_INPUT,
+		  { GUARD_ROW, ("row:102:102:|~|2|1|" ID1 "|101|" PAYLOAD), "tuples", "end" } },
+		{ FAKE_INPUT, { "sync" } },
+		AUDIT("77|f|1|readable|enabled|16401"),
+		GUARD,
+		SEND_IDENTITY,
+		{ FAKE_INPUT,
+		  { GUARD_ROW, "row:5|2|1|" ID2 "|104:104:|~|~|~|~|f|f", "tuples", "end",
+		    "sync" } },
+		GUARD,
+		SEND_PAGE("~", "~", "~", "~"),
+		{ FAKE_INPUT,
+		  { GUARD_ROW, ("row:104:104:|~|1|1|" ID3 "|103|" PAYLOAD), "tuples", "end",
+		    "sync" } },
+		SCRIPT_END,
+	};
+
+	t.conf.heartbeat = 10 * USEC_PER_MSEC;
+	start(script, NULL);
+	wait_for("change1");
+	source_step(t.source, SOURCE_IN_HEARTBEAT);
+	t.conf.heartbeat = 3600 * USEC_PER_SEC;
+	play();
+	told("waiting resolving connecting setting_up (ok) catching_up cursor=100:100: listening "
+	     "attempted change1 resync=identity_changed change3/again cursor=104:104: ");
+	assert_string_equal(t.cursor.install_id, ID2);
 	end(source_script_finish);
 }
 
@@ -558,6 +603,7 @@ int main(void)
 		TEST(test_latest),
 		TEST(test_continues_and_misses_what_was_pruned),
 		TEST(test_rereads),
+		TEST(test_another_journal_in_its_place),
 		TEST(test_the_guard),
 		TEST(test_a_guard_that_never_agrees_with_the_audit),
 		TEST(test_breaks_off),

@@ -16,7 +16,9 @@ SELECT
 		WHEN t.n_present <> 2 THEN 'missing'
 		WHEN t.n_enabled <> 2 OR e.silenced THEN 'disabled'
 		ELSE 'enabled'
-	END AS triggers
+	END AS triggers,
+	-- Another one than before: the extension was dropped and made anew.
+	r.journal_oid
 FROM (VALUES (1)) AS one
 LEFT JOIN (pg_namespace n JOIN pg_roles no ON no.oid = n.nspowner) ON n.nspname = 'schema_notifications'
 CROSS JOIN LATERAL (
@@ -34,7 +36,8 @@ CROSS JOIN LATERAL (
 					('journal', 'database_oid', 'oid'::regtype), ('journal', 'payload', 'json'::regtype),
 					('meta', 'install_id', 'uuid'::regtype), ('meta', 'pruned_xid', 'xid8'::regtype))
 				) = CASE c.relname WHEN 'journal' THEN 6 ELSE 2 END) AS n_trusted,
-		count(*) FILTER (WHERE has_table_privilege(c.oid, 'SELECT')) AS n_readable
+		count(*) FILTER (WHERE has_table_privilege(c.oid, 'SELECT')) AS n_readable,
+		max(c.oid) FILTER (WHERE c.relname = 'journal') AS journal_oid
 	FROM pg_class c JOIN pg_roles o ON o.oid = c.relowner
 	WHERE c.relnamespace = n.oid AND c.relname IN ('journal', 'meta')
 ) r
