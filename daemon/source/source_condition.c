@@ -27,8 +27,8 @@ const char *source_condition_remedy(enum source_condition c)
 			"CREATE EXTENSION schema_notifications in this database, or run install.sql "
 			"there; until then only notifications are relayed, and some may be missed.",
 		[CONDITION_TRIGGER_MISSING] =
-			"Run install.sql in this database, or drop and create the extension: without "
-			"its event triggers no change is recorded.",
+			"Drop and create the extension in this database, or run install.sql there if it "
+			"came from that: without its event triggers no change is recorded.",
 		[CONDITION_TRIGGER_DISABLED] =
 			"ALTER EVENT TRIGGER schema_notifications_ddl ENABLE ALWAYS, the same for "
 			"schema_notifications_drop, and see that event_triggers is on (PostgreSQL 17 "
