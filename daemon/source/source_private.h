@@ -58,6 +58,8 @@ struct source_reading {
 	struct source_row last;   /* of the page before */
 	struct source_row newest; /* by id, of this reading */
 	struct source_row *rows;  /* to be read one by one */
+	/* When the reading before began: the doorbells of its rows come later, if at all. */
+	unsigned int n_doorbells;
 	unsigned int n_pending, i_pending;
 };
 
@@ -102,6 +104,8 @@ struct source {
 	bool resync_sent; /* in this session: one is enough to begin with */
 	bool got_answer;  /* the row that the batch had to bring */
 	bool rung;        /* since the last reading began */
+	bool silent;      /* rows of this session's time were found, and nothing had rung */
+	unsigned int n_doorbells, n_doorbells_before; /* until now, until the last reading began */
 
 	/* The journal (source_read.c). */
 	bool has_cursor;

@@ -49,6 +49,8 @@ static void reading_begin(struct source *s)
 	s->reading.active = true;
 	s->reading.reread = s->reread;
 	s->reading.rung = s->rung;
+	s->reading.n_doorbells = s->n_doorbells_before;
+	s->n_doorbells_before = s->n_doorbells;
 	s->rung = false;
 	s->want_read = false;
 }
@@ -57,6 +59,8 @@ void source_read_abort(struct source *s)
 {
 	if (s->reading.active && s->reading.any)
 		s->reread = true;
+	if (s->reading.active)
+		s->n_doorbells_before = s->reading.n_doorbells;
 	reading_reset(&s->reading);
 }
 
@@ -76,6 +80,12 @@ static void count_empty(struct source *s, const struct source_reading *r)
 		s->n_empty = 0;
 	else if (r->rung)
 		s->n_empty++;
+}
+
+/* Rows that were written while this session listened, and no doorbell. */
+static bool found_unrung(const struct source *s, const struct source_reading *r)
+{
+	return r->any && !r->reread && !s->from_start && r->n_doorbells == s->n_doorbells;
 }
 
 /* The target is the cursor now. */
@@ -101,6 +111,7 @@ static int reading_end(struct source *s)
 		memcpy(c->row_event_id, r->newest.event_id, sizeof(c->row_event_id));
 	}
 	count_empty(s, r);
+	s->silent = s->silent || found_unrung(s, r);
 	s->has_cursor = true;
 	s->from_start = false;
 	s->reread = false;

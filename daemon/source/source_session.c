@@ -8,6 +8,7 @@
  * only then the journal.
  */
 
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -56,7 +57,10 @@ void source_session_begin(struct source *s)
 	s->backend_pid = 0;
 	s->n_empty = 0;
 	s->n_refused = 0;
-	s->rung = false;
+	s->rung = s->silent = false;
+	s->n_doorbells = 0;
+	s->n_doorbells_before =
+		UINT_MAX; /* what the first reading finds is older than the session */
 	s->work = WORK_NONE;
 	s->server_version = pgconn_server_version(s->conn);
 	(void)snprintf(s->server_address, sizeof(s->server_address), "%s", pgconn_address(s->conn));
@@ -234,6 +238,10 @@ static void audit_done(struct source *s)
 	bool was_journal = s->journal, first = !s->audited;
 
 	now = journal_condition(&s->audit, s->wants_journal, s->n_channels, s->backend_pid);
+	/* The session that listens may be the one that a pooler gives us each time, and still it lets
+	 * nothing through between two transactions. */
+	if (now == CONDITION_OK && s->pooled && s->silent)
+		now = CONDITION_POOLER;
 	s->want_audit = false;
 	s->audited = true;
 	s->condition = now;
@@ -370,6 +378,10 @@ static void on_notify(void *userdata, const char *channel, const char *payload)
 	char id[37];
 	int r;
 
+	s->n_doorbells += schema;
+	/* A pooler that shares sessions lets through only what comes within a transaction of ours. */
+	if (schema && s->work == WORK_NONE)
+		s->silent = false;
 	/* In journal mode it only rings; where the journal is not to be trusted, nor is who rings. */
 	if (schema && s->wants_journal &&
 	    (s->journal || !s->audited || s->condition == CONDITION_JOURNAL_UNTRUSTED)) {

@@ -261,7 +261,7 @@ static void test_listen_is_cured_once(_unused_ void **state)
 static void test_audit_without_an_answer(_unused_ void **state)
 {
 	static const struct fake_step script[] = {
-		CONNECT, SETTINGS,   LISTEN, AUDIT("nonsense|f|1|readable|enabled"),
+		CONNECT, SETTINGS,   LISTEN, AUDIT("nonsense|f|1|readable|enabled|16400"),
 		FINISH,  SCRIPT_END,
 	};
 
@@ -284,8 +284,8 @@ static void test_standby_and_promotion(_unused_ void **state)
 		{ FAKE_INPUT,
 		  { "error:25006:cannot execute LISTEN during recovery", "end", "aborted", "end",
 		    "sync" } },
-		AUDIT("77|t|0|readable|enabled"),
-		AUDIT("77|f|0|readable|enabled"),
+		AUDIT("77|t|0|readable|enabled|16400"),
+		AUDIT("77|f|0|readable|enabled|16400"),
 		LISTEN,
 		AUDIT_OK,
 		FIRST_IDENTITY("~|~|~|~|f|f"),
@@ -304,70 +304,6 @@ static void test_standby_and_promotion(_unused_ void **state)
 	end(source_script_finish);
 }
 
-static void test_behind_a_pooler(_unused_ void **state)
-{
-	static const struct fake_step script[] = {
-		CONNECT,
-		SETTINGS,
-		LISTEN,
-		AUDIT("78|f|0|readable|enabled"),
-		FIRST_IDENTITY("~|~|~|~|f|f"),
-		FIRST_PAGE("100:100:"),
-		SCRIPT_END,
-	};
-
-	start(script, NULL);
-	play();
-	told("waiting resolving connecting setting_up (pooler) catching_up cursor=100:100: listening "
-	     "attempted ");
-	assert_true(source_is_journal(t.source));
-	end(source_script_finish);
-}
-
-#define LOCALLY                                                          \
-	{ FAKE_SEND, { "SELECT pg_catalog.set_config('search_path'" } }, \
-	{                                                                \
-		FAKE_SEND,                                               \
-		{                                                        \
-			"SELECT set_config(", "true"                     \
-		}                                                        \
-	}
-#define LOCAL_ROWS "row:x", "tuples", "end", "row:y", "row:z", "tuples", "end"
-
-/* The session may be another one each time: set for each batch, and nothing stays. */
-static void test_nothing_is_left_in_a_poolers_session(_unused_ void **state)
-{
-	static const struct fake_step script[] = {
-		CONNECT,
-		PROBE("78"),
-		LOCALLY,
-		SEND_LISTEN,
-		{ FAKE_INPUT, { LOCAL_ROWS, "command", "end", "row:78", "tuples", "end", "sync" } },
-		LOCALLY,
-		{ FAKE_SEND, { "SELECT pg_backend_pid() AS" } },
-		{ FAKE_SYNC, { NULL } },
-		{ FAKE_INPUT,
-		  { LOCAL_ROWS, "row:78|f|1|readable|enabled", "tuples", "end", "sync" } },
-		LOCALLY,
-		{ FAKE_SEND, { "SELECT 1 / (" } },
-		SEND_IDENTITY,
-		{ FAKE_INPUT,
-		  { LOCAL_ROWS, GUARD_ROW, IDENTITY_ROW("~|~|~|~|f|f"), "tuples", "end", "sync" } },
-		LOCALLY,
-		{ FAKE_SEND, { "SELECT 1 / (" } },
-		{ FAKE_SEND, { "SELECT target.snapshot", "~", "~", "~", "~", "1000" } },
-		{ FAKE_SYNC, { NULL } },
-		{ FAKE_INPUT, { LOCAL_ROWS, GUARD_ROW, EMPTY_PAGE("100:100:") } },
-		SCRIPT_END,
-	};
-
-	start(script, NULL);
-	play();
-	/* It may be one that keeps sessions: only the audit can tell. */
-	told(ALL_UP);
-	end(source_script_finish);
-}
-
 #define NOTIFICATION                                                               \
 	"{\"type\": \"ddl_command_end\", \"tag\": \"DROP TABLE\", \"timestamp\": " \
 	"\"2025-11-07T12:34:56.789Z\"}"
@@ -378,10 +314,10 @@ static void test_a_condition_is_told_once(_unused_ void **state)
 		CONNECT,
 		SETTINGS,
 		LISTEN,
-		AUDIT("77|f|1|readable|disabled"),
+		AUDIT("77|f|1|readable|disabled|16400"),
 		FIRST_IDENTITY("~|~|~|~|f|f"),
 		FIRST_PAGE("100:100:"),
-		AUDIT("77|f|1|readable|disabled"),
+		AUDIT("77|f|1|readable|disabled|16400"),
 		GUARD,
 		SEND_PAGE("100:100:"),
 		{ FAKE_INPUT, { GUARD_ROW, EMPTY_PAGE("100:100:") } },
@@ -409,7 +345,7 @@ static void test_listen_mode(_unused_ void **state)
 		{ FAKE_SYNC, { NULL } },
 		{ FAKE_INPUT,
 		  { "command", "end", "command", "end", "row:77", "tuples", "end", "sync" } },
-		AUDIT("77|f|2|missing|missing"),
+		AUDIT("77|f|2|missing|missing|"),
 		SCRIPT_END,
 	};
 	static const struct fake_step rings[] = {
@@ -421,7 +357,7 @@ static void test_listen_mode(_unused_ void **state)
 
 	static const struct fake_step rings_again[] = {
 		{ FAKE_INPUT, { "notify:schema_changed:" NOTIFICATION } },
-		AUDIT("77|f|2|readable|enabled"),
+		AUDIT("77|f|2|readable|enabled|16400"),
 		FIRST_IDENTITY("~|~|~|~|f|f"),
 		FIRST_PAGE("100:100:"),
 		SCRIPT_END,
@@ -455,7 +391,7 @@ static void test_other_channels_beside_the_journal(_unused_ void **state)
 		{ FAKE_SYNC, { NULL } },
 		{ FAKE_INPUT,
 		  { "command", "end", "command", "end", "row:77", "tuples", "end", "sync" } },
-		AUDIT("77|f|2|readable|enabled"),
+		AUDIT("77|f|2|readable|enabled|16400"),
 		FIRST_IDENTITY("~|~|~|~|f|f"),
 		FIRST_PAGE("100:100:"),
 		SCRIPT_END,
@@ -472,7 +408,7 @@ static void test_other_channels_beside_the_journal(_unused_ void **state)
 static void test_untrusted(_unused_ void **state)
 {
 	static const struct fake_step script[] = {
-		CONNECT, SETTINGS, LISTEN, AUDIT("77|f|1|untrusted|missing"), SCRIPT_END,
+		CONNECT, SETTINGS, LISTEN, AUDIT("77|f|1|untrusted|missing|"), SCRIPT_END,
 	};
 	static const struct fake_step rings[] = {
 		{ FAKE_INPUT, { ("notify:schema_changed:" NOTIFICATION) } },
@@ -675,8 +611,6 @@ int main(void)
 		TEST(test_listen_is_cured_once),
 		TEST(test_audit_without_an_answer),
 		TEST(test_standby_and_promotion),
-		TEST(test_behind_a_pooler),
-		TEST(test_nothing_is_left_in_a_poolers_session),
 		TEST(test_a_condition_is_told_once),
 		TEST(test_listen_mode),
 		TEST(test_other_channels_beside_the_journal),
