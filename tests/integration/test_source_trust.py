@@ -4,18 +4,14 @@ import contextlib
 import itertools
 import os
 import shutil
-import socket
-import subprocess
-import tempfile
 import time
 
 import psycopg2
 import pytest
 
-from harness.fixtures import missing
+from harness.fault import view_as_journal
 from harness.postgres import free_port
 from harness.source import BASE, OBJECT, Source, create, insert, names, quiet
-from harness.wait import wait_until
 
 
 _numbers = itertools.count(1)
@@ -64,19 +60,6 @@ def owner_of(server, db, closing):
     return role
 
 
-VIEW = """
-CREATE SCHEMA schema_notifications;
-CREATE FUNCTION schema_notifications.evil() RETURNS bigint LANGUAGE plpgsql AS $$
-	BEGIN EXECUTE 'ALTER ROLE {role} SUPERUSER'; RETURN 1; END $$;
-CREATE VIEW schema_notifications.journal AS SELECT gen_random_uuid() AS event_id, schema_notifications.evil() AS id,
-	pg_current_xact_id() AS xid, now() AS recorded_at, 1::bigint AS system_identifier, 1::oid AS database_oid, '{{}}'::json AS payload;
-CREATE VIEW schema_notifications.meta AS SELECT true AS singleton, '1.0' AS version, gen_random_uuid() AS install_id,
-	'1 day'::interval AS retention, NULL::xid8 AS pruned_xid;
-GRANT ALL ON SCHEMA schema_notifications TO PUBLIC;
-GRANT ALL ON ALL TABLES IN SCHEMA schema_notifications TO PUBLIC;
-"""
-
-
 def is_superuser(server, role):
     return server.sql("SELECT rolsuper FROM pg_roles WHERE rolname = %s", args=(role,)) == [(True,)]
 
@@ -84,7 +67,7 @@ def is_superuser(server, role):
 def test_a_view_named_journal_is_not_read(pg, source, database, closing):
     db = database(pg, extension=False)
     role = owner_of(pg, db, closing)
-    pg.sql(VIEW.format(role=role), db, user=role)
+    pg.sql(view_as_journal(role), db, user=role)
     s = source(pg.dsn(db)).wait_listening("journal_untrusted")
     assert not s.state["journal"]
     assert s.resyncs == ["condition_began", "listen_gap"][:1]
@@ -104,7 +87,7 @@ def test_a_view_that_takes_the_journals_place_between_two_heartbeats(pg, source,
     closing.callback(s.close)
     s.wait_listening()
     pg.sql("DROP EXTENSION schema_notifications CASCADE; DROP SCHEMA IF EXISTS schema_notifications CASCADE", db)
-    pg.sql(VIEW.format(role=role), db, user=role)
+    pg.sql(view_as_journal(role), db, user=role)
     pg.sql("NOTIFY schema_changed", db)
     s.wait_state("listening", "journal_untrusted")
     s.wait_resync("condition_began")
@@ -309,42 +292,6 @@ def test_tls(pg, source, own_server, certificate):
     for i in range(50):
         server.sql(f"CREATE TABLE u{i} (a int)", "a")
     s.wait(lambda: s.objects[-50:] == names(*(f"u{i}" for i in range(50))), "what came while it listened")
-
-
-@pytest.fixture
-def pooler(closing):
-    """pooler(server, mode): the port of a pgbouncer before it."""
-    program = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
-    if not program:
-        missing("pgbouncer is not on this machine")
-
-    def make(server, mode):
-        directory = tempfile.mkdtemp(prefix="sr-pooler-")
-        closing.callback(shutil.rmtree, directory)
-        port = free_port()
-        path = os.path.join(directory, "ini")
-        with open(path, "w") as f:
-            f.write(f"[databases]\n* = host=127.0.0.1 port={server.port} user=postgres\n[pgbouncer]\n"
-                    f"listen_addr = 127.0.0.1\nlisten_port = {port}\nauth_type = any\npool_mode = {mode}\n"
-                    f"unix_socket_dir =\nserver_round_robin = 1\n")
-        os.chmod(directory, 0o755)
-        user = {"user": server.user.pw_uid, "group": server.user.pw_gid, "extra_groups": []} if server.user else {}
-        process = subprocess.Popen([program, "-q", path], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **user)
-
-        def stop():
-            process.terminate()
-            process.wait(10)
-
-        closing.callback(stop)
-
-        def ready():
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-                return True
-
-        wait_until(ready, "pgbouncer")
-        return port
-
-    return make
 
 
 def test_behind_a_pooler_that_shares_sessions(pg, source, database, pooler):

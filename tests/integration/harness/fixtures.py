@@ -16,6 +16,7 @@ from harness import namespace
 from harness.certificates import Authority
 from harness.changes import Stage
 from harness.dns import DeadDns
+from harness.pooler import Pooler
 from harness.postgres import Postgres
 from harness.proxy import Proxy
 from harness.rawhttp import RawReceiver
@@ -152,6 +153,14 @@ def rsyslogs(closing):
 def proxy(closing):
     """proxy(host, port, further options)"""
     return lambda *target, **options: _closed(closing, Proxy(target, **options))
+
+
+@pytest.fixture
+def pooler(closing):
+    """pooler(server, mode): the port of a pgbouncer before it."""
+    if not Pooler.program():
+        missing("pgbouncer is not on this machine")
+    return lambda server, mode, **options: _closed(closing, Pooler(server, mode, **options)).port
 
 
 @pytest.fixture
