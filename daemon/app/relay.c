@@ -221,13 +221,8 @@ static void on_payload_rejected(void *userdata, _unused_ struct source *s, int w
 {
 	struct relay_database *d = userdata;
 
-	/* Any role can send these: the first is told, then every thousandth. */
-	if (d->n_payloads_rejected++ % 1000 == 0)
-		log_database(d, LOG_WARNING, MSG_PAYLOAD_REJECTED,
-			     "a notification was no schema change (%s); %" PRIu64 " so far",
-			     why == PAYLOAD_E_OVERSIZED ? "too large"
-							: "not the documented payload",
-			     d->n_payloads_rejected);
+	d->n_payloads_rejected++;
+	log_rejected(d, why);
 }
 
 static const struct source_callbacks source_callbacks = {

@@ -29,12 +29,13 @@ struct relay_database {
 	enum source_state state;
 	enum source_condition condition;
 	bool journal;
-	bool attempted;       /* its first connection attempt has ended */
-	bool was_up;          /* it has been listening at least once */
-	usec_t down_since;    /* CLOCK_MONOTONIC; 0 while it listens */
-	usec_t last_change;   /* CLOCK_REALTIME; 0: none yet */
-	char last_error[256]; /* "" while all is well */
-	usec_t logged;        /* when last_error was logged last */
+	bool attempted;         /* its first connection attempt has ended */
+	bool was_up;            /* it has been listening at least once */
+	usec_t down_since;      /* CLOCK_MONOTONIC; 0 while it listens */
+	usec_t last_change;     /* CLOCK_REALTIME; 0: none yet */
+	char last_error[256];   /* "" while all is well */
+	usec_t logged;          /* when last_error was logged last */
+	usec_t rejected_logged; /* when a rejected payload was logged last; 0: never */
 	uint64_t n_changes, n_payloads_rejected, n_reconnects;
 	struct list held; /* relay->held: its source was told not to read on */
 };

@@ -7,6 +7,7 @@
 #include "app/message_id.h"
 #include "base/strbuf.h"
 #include "base/text.h"
+#include "model/payload.h"
 
 char *format_duration(char *buf, size_t n, usec_t t)
 {
@@ -168,6 +169,19 @@ void log_source_status(struct relay_database *d, const struct source_status *sta
 		log_database(d, LOG_DEBUG, MSG_SOURCE_STATE, "%s",
 			     source_state_name(status->state));
 	log_condition(d, status);
+}
+
+void log_rejected(struct relay_database *d, int why)
+{
+	usec_t now = loop_now(d->relay->loop);
+
+	if (d->rejected_logged && usec_sub(now, d->rejected_logged) < LOG_REPEAT)
+		return;
+	d->rejected_logged = now;
+	log_database(d, LOG_WARNING, MSG_PAYLOAD_REJECTED,
+		     "a notification was no schema change (%s); %" PRIu64 " so far",
+		     why == PAYLOAD_E_OVERSIZED ? "too large" : "not the documented payload",
+		     d->n_payloads_rejected);
 }
 
 /* --- sinks ------------------------------------------------------------------------------------- */

@@ -25,6 +25,8 @@ void log_sink(struct relay *r, const struct sink *s, int level, const char *mess
 void log_relay(struct relay *r, int level, const char *message_id, const char *fmt, ...)
 	_printf_(4, 5);
 
+/* A payload of @d was rejected (PAYLOAD_E_*) and counted. Any role can send these. */
+void log_rejected(struct relay_database *d, int why);
 /* A source's on_state, told; keeps last_error, down_since, was_up of @d. */
 void log_source_status(struct relay_database *d, const struct source_status *status);
 /* A sink's on_state, told; keeps all of @rs but its sink. */

@@ -7,6 +7,7 @@
 #include "app/relay_log.h"
 #include "base/cleanup.h"
 #include "fake_clock.h"
+#include "model/payload.h"
 
 static struct log journal;
 static struct relay relay;
@@ -334,6 +335,26 @@ static void test_source_conditions(_unused_ void **state)
 	assert_logged("<4>database \"orders\": password refused; next try in 500ms\n");
 }
 
+/* Whoever may connect may send them, as many as he likes. */
+static void test_rejected(_unused_ void **state)
+{
+	database.n_payloads_rejected = 1;
+	log_rejected(&database, PAYLOAD_E_OVERSIZED);
+	assert_logged(
+		"<4>database \"orders\": a notification was no schema change (too large); 1 so "
+		"far\n");
+	for (int i = 0; i < 5000; i++) {
+		database.n_payloads_rejected++;
+		log_rejected(&database, PAYLOAD_E_INVALID);
+	}
+	assert_logged("");
+	pass(LOG_REPEAT);
+	log_rejected(&database, PAYLOAD_E_INVALID);
+	assert_logged(
+		"<4>database \"orders\": a notification was no schema change (not the documented "
+		"payload); 5001 so far\n");
+}
+
 /* --- the loop -------------------------------------------------------------------------------------------- */
 
 #define MS(_n) ((_n)*USEC_PER_MSEC)
@@ -386,6 +407,7 @@ int main(void)
 		TEST(test_sink_gone),
 		TEST(test_source_up_and_down),
 		TEST(test_source_conditions),
+		TEST(test_rejected),
 		TEST(test_lag),
 		TEST(test_lag_of_a_busy_machine),
 	};
