@@ -237,6 +237,11 @@ static void audit_done(struct source *s)
 	enum source_condition old = s->condition, now;
 	bool was_journal = s->journal, first = !s->audited;
 
+	/* Just promoted: LISTEN was refused before, so it is too early to judge. */
+	if (!s->audit.standby && s->backend_pid == 0 && s->listen_tried) {
+		s->want_listen = s->want_audit = true;
+		return;
+	}
 	now = journal_condition(&s->audit, s->wants_journal, s->n_channels, s->backend_pid);
 	/* The session that listens may be the one that a pooler gives us each time, and still it lets
 	 * nothing through between two transactions. */
@@ -254,11 +259,6 @@ static void audit_done(struct source *s)
 	}
 	if (!s->journal)
 		source_read_abort(s);
-	/* Just promoted: LISTEN was refused before. */
-	if (!s->audit.standby && s->backend_pid == 0 && s->listen_tried) {
-		s->want_listen = s->want_audit = true;
-		return;
-	}
 	tell_hidden(s, now);
 	if (first && !s->dead && !s->resync_sent && !s->audit.standby &&
 	    (s->has_others || (s->wants_journal && !s->journal)))
