@@ -171,7 +171,7 @@ static void test_another_journal_in_its_place(_unused_ void **state)
 		GUARD,
 		SEND_IDENTITY,
 		{ FAKE_INPUT,
-		  { GUARD_ROW, "row:5|2|1|" ID2 "|104:104:|~|~|~|~|f|f", "tuples", "end",
+		  { GUARD_ROW, ("row:5|2|1|" ID2 "|104:104:|~|~|~|~|f|f"), "tuples", "end",
 		    "sync" } },
 		GUARD,
 		SEND_PAGE("~", "~", "~", "~"),
