@@ -243,17 +243,6 @@ def test_a_cancelled_read_is_no_failure(pg, source, database):
 # life of the server
 
 
-def replace_data(server, directory):
-    """@server, which is stopped, goes on with a copy of @directory."""
-    shutil.rmtree(server.data)
-    shutil.copytree(directory, server.data)
-    os.chmod(server.data, 0o700)
-    if server.user:
-        for path, directories, files in os.walk(server.data):
-            for name in [".", *directories, *files]:
-                os.chown(os.path.join(path, name), server.user.pw_uid, server.user.pw_gid, follow_symlinks=False)
-
-
 @pytest.mark.parametrize("mode", ["fast", "immediate"])
 def test_restart(pg, own_server, source, mode):
     server = own_server(pg)
@@ -296,7 +285,7 @@ def test_a_copied_data_directory(pg, own_server, source):
     server.sql("CREATE TABLE lost (a int)", "a")
     s.wait_objects(names("one", "lost"))
     server.stop()
-    replace_data(server, copy)
+    server.replace_data(copy)
     server.start()
     server.sql("CREATE TABLE again (a int)", "a")
     for i in range(30):  # beyond the xids that were seen
@@ -324,7 +313,7 @@ def test_a_copy_that_reused_only_xids(pg, own_server, source):
     n = len(s.of("cursor"))
     s.wait(lambda: len(s.of("cursor")) > n, "a cursor beyond them")
     server.stop()
-    replace_data(server, copy)
+    server.replace_data(copy)
     server.start()
     server.sql("CREATE TABLE again (a int)", "a")
     for i in range(40):
@@ -390,7 +379,7 @@ def test_standby_and_promotion(pg, own_server, source, closing):
     primary.stop()
     standby = Postgres(pg.major)
     closing.callback(standby.destroy)
-    replace_data(standby, primary.data)
+    standby.replace_data(primary.data)
     open(os.path.join(standby.data, "standby.signal"), "w").close()
     standby.start()
     s = source(standby.dsn("a")).wait_listening("standby")

@@ -278,6 +278,16 @@ class Postgres:
                 time.sleep(0.01)
         self.process = None
 
+    def replace_data(self, directory):
+        """Stopped, it goes on with a copy of @directory."""
+        shutil.rmtree(self.data)
+        shutil.copytree(directory, self.data)
+        os.chmod(self.data, 0o700)
+        if self.user:
+            for path, directories, files in os.walk(self.data):
+                for name in [".", *directories, *files]:
+                    os.chown(os.path.join(path, name), self.user.pw_uid, self.user.pw_gid, follow_symlinks=False)
+
     def destroy(self):
         """Stop and remove everything. May be called at any time, and again."""
         if self.running():
