@@ -472,7 +472,7 @@ static const char *why_not(const PQconninfoOption *options)
 		{ "service", "service files are not read: write what it stands for" },
 	};
 	static const char *const single[] = { "host", "hostaddr", "port" };
-	const char *dbname;
+	const char *dbname, *port;
 
 	for (size_t i = 0; i < ARRAY_SIZE(single); i++) {
 		const char *value = option(options, single[i]);
@@ -480,6 +480,11 @@ static const char *why_not(const PQconninfoOption *options)
 		if (value && strchr(value, ','))
 			return "several hosts: a database has one, name each in an entry of its own";
 	}
+	/* Where the user's part of a URI has no @host, this is the password, and libpq would quote it in
+	 * its complaint when it connects. */
+	port = option(options, "port");
+	if (port && strspn(port, "0123456789") != strlen(port))
+		return "the port is no number";
 	for (size_t i = 0; i < ARRAY_SIZE(ours); i++)
 		if (option(options, ours[i][0]))
 			return ours[i][1];
@@ -489,6 +494,27 @@ static const char *why_not(const PQconninfoOption *options)
 	return NULL;
 }
 
+/* libpq quotes the place, which may be a piece of the password, or all of it. An option's name may be
+ * shown, where no password stands before it. */
+static bool may_be_shown(const char *error, const char *dsn)
+{
+	static const char *const names[] = { "invalid connection option \"",
+					     "invalid URI query parameter: \"" };
+
+	if (!strchr(error, '"'))
+		return true;
+	if (strcasestr(dsn, "pass") || strchr(dsn, '@'))
+		return false;
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		size_t n = strlen(names[i]);
+
+		if (strncmp(error, names[i], n) == 0)
+			return strcmp(error + n + strspn(error + n, "abcdefghijklmnopqrstuvwxyz_"),
+				      "\"") == 0;
+	}
+	return false;
+}
+
 int pgconn_check_dsn(const char *dsn, bool *ret_has_password, char **ret_message)
 {
 	_cleanup_(free_options) PQconninfoOption *options = NULL;
@@ -496,23 +522,21 @@ int pgconn_check_dsn(const char *dsn, bool *ret_has_password, char **ret_message
 	const char *why;
 
 	options = PQconninfoParse(dsn, &error);
+	if (!options && !error)
+		return error_origin(-ENOMEM);
 	if (options) {
 		*ret_has_password = option(options, "password") || option(options, "sslpassword");
 		why = why_not(options);
 		if (!why)
 			return 0;
-		*ret_message = strdup(why);
-	} else if (!error) {
-		return error_origin(-ENOMEM);
-	} else if (strcasestr(dsn, "pass") || strchr(dsn, '@')) {
-		/* libpq quotes the place, which may be a piece of the password. */
-		*ret_message = strdup("no valid connection string or URI (where it is wrong is not "
-				      "shown, because it holds a password: are its special "
-				      "characters quoted?)");
 	} else {
 		error[strcspn(error, "\n")] = '\0';
-		*ret_message = strdup(error);
+		why = may_be_shown(error, dsn)
+			      ? error
+			      : "no valid connection string or URI (where it is wrong is not shown: "
+				"it may be in a password; are special characters quoted?)";
 	}
+	*ret_message = strdup(why);
 	PQfreemem(error);
 	return *ret_message ? PGCONN_E_DSN : error_origin(-ENOMEM);
 }

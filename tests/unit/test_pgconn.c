@@ -656,7 +656,15 @@ static void test_check_dsn(_unused_ void **state)
 	check("postgresql://db/template1", false, "CREATE DATABASE");
 	check("host=db sslpassword=hunter2", true, NULL);
 	check("hots=db", false, "invalid connection option \"hots\"");
+	check("postgresql://db/name?hots=x", false, "invalid URI query parameter: \"hots\"");
+	check("host=db password='hunter2", false, "unterminated quoted string");
+	check("host=db port=5432x", false, "the port is no number");
+	check("postgresql://u:hunter2/name", false, "the port is no number");
 	/* Where it is wrong may be in the password. */
+	check("hunter2", false, "not shown");
+	check("host=db hunter2", false, "not shown");
+	check("hunter-2=x", false, "not shown");
+	check("host=db user=u@h hunter=x", false, "not shown");
 	check("host=db password=my hunter2 x=1", false, "not shown");
 	check("postgresql://u:hunter2@[::1/hunter2", false, "not shown");
 }
