@@ -141,7 +141,7 @@ def test_a_receiver_that_is_absent_then_present_then_away(pg, relay, stage, rece
     r = relay(databases={"one": s.conf}, sinks={"audit": conf, "hook": {"type": "webhook", "url": webhook.url}})
     r.expect(r'sink "audit": .*next try in').start()
     s.tables("early", 3)
-    wait_all({"one": s}, [webhook], limit=5)
+    wait_all({"one": s}, [webhook])
     r.wait_log(r'sink "audit": .*(nobody|no syslog daemon) listens there.*next try in')
     rsyslog.start()
     wait_made(rsyslog, s)
@@ -151,7 +151,7 @@ def test_a_receiver_that_is_absent_then_present_then_away(pg, relay, stage, rece
     r.wait_status("0 deliveries owed")
     rsyslog.stop()
     s.tables("away", 3)
-    wait_all({"one": s}, [webhook], limit=5)
+    wait_all({"one": s}, [webhook])
     rsyslog.start()
     wait_made(rsyslog, s)
 
@@ -164,7 +164,7 @@ def test_dev_log_is_absent_then_present_then_away(pg, relay, stage, rsyslogs, we
     r.prefix = other_files.with_dev_log(str(r.directory), rsyslog.socket)
     r.expect(r'sink "audit": .*next try in').start()
     s.tables("early", 3)
-    wait_all({"one": s}, [webhook], limit=5)
+    wait_all({"one": s}, [webhook])
     r.wait_log(r'sink "audit": /dev/log: no syslog daemon listens there; next try in')
     rsyslog.start()
     wait_made(rsyslog, s)
@@ -172,7 +172,7 @@ def test_dev_log_is_absent_then_present_then_away(pg, relay, stage, rsyslogs, we
     r.wait_status("0 deliveries owed")
     rsyslog.stop()
     s.tables("away", 3)
-    wait_all({"one": s}, [webhook], limit=5)
+    wait_all({"one": s}, [webhook])
     rsyslog.start()
     s.tables("up", 3)
     wait_made(rsyslog, s)
@@ -194,7 +194,7 @@ def test_a_receiver_that_stops_reading(pg, relay, stage, receiver, webhook, tran
     names = {"one": s, **{f"more{i}": m for i, m in enumerate(more)}}
     for name in names.values():
         name.tables("t", 10)
-    wait_all(names, [webhook], limit=10)
+    wait_all(names, [webhook])
     if transport == "local":
         r.wait_log(r'sink "audit": .*its queue is full and does not drain; next try in')
     rsyslog.process.send_signal(signal.SIGCONT)
