@@ -31,7 +31,7 @@ SECRETS = {
     "query": "token-Query.4720",
     "userinfo": "pw-Userinfo.4721",
 }
-CUTS = 40
+CUTS = 20
 
 
 def forms(secret):
@@ -327,6 +327,7 @@ def check_all(directory, texts, secrets, status=78):
     return done
 
 
+@pytest.mark.timeout(180)
 def test_what_check_says(tmp_path, secrets):
     config = everything(secrets)
     assert check_all(tmp_path, [json.dumps(config)], secrets.values, status=0)
