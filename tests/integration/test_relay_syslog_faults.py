@@ -1,8 +1,10 @@
-"""Syslog receivers that are away, come back, or stop reading; and what a real rsyslogd understands of every field, by whatever
+"""Syslog receivers (and journald) that are away, come back, or stop reading; and what a real rsyslogd understands of every field, by whatever
 way it came."""
 
+import contextlib
 import re
 import signal
+import socket
 import time
 from datetime import datetime
 
@@ -202,3 +204,44 @@ def test_a_receiver_that_stops_reading(pg, relay, stage, receiver, webhook, tran
     for name, database in names.items():
         found = [m for m in rsyslog.messages() if f'in database "{name}"' in m["message"]]
         assert identities(found) == [identity for _, identity in database.made]
+
+
+def entry_of(datagram):
+    """Fields of journald's native protocol."""
+    fields = {}
+    while datagram:
+        line, _, datagram = datagram.partition(b"\n")
+        name, found, value = line.partition(b"=")
+        if not found:
+            n = int.from_bytes(datagram[:8], "little")
+            value, datagram = datagram[8 : 8 + n], datagram[9 + n :]
+        fields[name.decode()] = value.decode()
+    return fields
+
+
+def test_journald_is_absent_then_present_then_deaf(pg, relay, stage, webhook, closing, other_files):
+    """What a real one makes of the entries: tests/system/test_unit.py. libsystemd would wait for one that does not read."""
+    s = stage(pg)
+    r = relay(databases={"one": {**s.conf, "channels": ["schema_changed", "long"]}})
+    r.config["sinks"] = {"trail": {"type": "journald", "backoff": QUICK}, "hook": {"type": "webhook", "url": webhook.url}}
+    r.prefix = other_files.with_journald(r.path("journald"))
+    r.expect(r"\(listen_gap\)", r'sink "trail": .*no journald listens there; next try in').start()
+    s.tables("early", 3)
+    wait_all({"one": s}, [webhook])
+    r.wait_log(r'sink "trail": /run/systemd/journal/socket: no journald listens there; next try in')
+    journald = closing.enter_context(contextlib.closing(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)))
+    journald.settimeout(20)
+    journald.bind(r.path("journald"))
+    entries = [entry_of(journald.recv(65536)) for _ in range(4)]
+    assert [e.get("SCHEMARELAY_OBJECT") for e in entries] == [None, *(identity for _, identity in s.made)]
+    r.wait_status("0 deliveries owed")
+    # More than a socket's buffer holds, while nobody reads.
+    s.sql("SELECT pg_notify('long', lpad(i::text, 10, '0') || repeat('x', 7890)) FROM generate_series(1, 60) i")
+    r.expect(r'sink "trail": .*its queue is full and does not drain; next try in')
+    r.wait_log(r'sink "trail": .*its queue is full and does not drain; next try in')
+    s.table("meanwhile")
+    wait_all({"one": s}, [webhook])
+    entries = [entry_of(journald.recv(65536)) for _ in range(61)]
+    found = [re.search(r"(\d{10})x", e["MESSAGE"])[1] for e in entries[:60]]
+    assert found == [f"{i:010}" for i in range(1, 61)]
+    assert entries[60]["SCHEMARELAY_OBJECT"] == "public.meanwhile"

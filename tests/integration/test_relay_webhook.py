@@ -175,8 +175,11 @@ def test_an_unknown_certificate_is_refused(webhooks, deliver, certificate):
 
 @pytest.mark.parametrize("form", ["seconds", "date"])
 def test_retry_after_is_honoured(webhook, deliver, form):
-    wait = "2" if form == "seconds" else formatdate(time.time() + 3, usegmt=True)
-    webhook.answers.append(Answer(503, {"Retry-After": wait}))
+    def answer(_):
+        wait = "2" if form == "seconds" else formatdate(time.time() + 3, usegmt=True)
+        return Answer(503, {"Retry-After": wait})
+
+    webhook.answers.append(answer)
     s, r = deliver(webhook)
     r.expect(r'sink "hook": HTTP 503').start()
     s.table("t")

@@ -18,6 +18,10 @@ shift
 mount --rbind "$dev" /dev && exec "$@"
 """
 
+RUN = """\
+mount -t tmpfs -o mode=755 tmpfs /run && mkdir -p /run/systemd/journal && ln -s "$0" /run/systemd/journal/socket && exec "$@"
+"""
+
 
 def possible():
     return os.geteuid() == 0
@@ -31,3 +35,8 @@ def with_hosts(path):
 def with_dev_log(directory, target):
     """/dev/log is a link to @target, which need not exist. @directory is for the mount."""
     return ["unshare", "--mount", "sh", "-c", DEV, directory, target]
+
+
+def with_journald(target):
+    """journald's socket is a link to @target, which need not exist."""
+    return ["unshare", "--mount", "sh", "-c", RUN, target]
