@@ -71,8 +71,10 @@ struct http_request {
 
 	/* The answer. */
 	size_t n_header_bytes, n_body_bytes, n_answer;
+	bool in_headers;    /* of one response: behind its status line */
 	bool answered;      /* final headers are complete */
-	bool long_headers;  /* ended for that */
+	bool no_http;       /* ended for that */
+	bool long_headers;  /* likewise */
 	bool link_local;    /* an address was refused */
 	bool socket_opened; /* another was not */
 	usec_t retry_after;
@@ -210,6 +212,18 @@ static bool is_blank_line(const char *data, size_t n)
 	return n == 0 || data[0] == '\r' || data[0] == '\n';
 }
 
+static bool is_digit(char c)
+{
+	return c >= '0' && c <= '9';
+}
+
+/* RFC 9112, section 4. libcurl takes some lines that are none for a status of 200. */
+static bool is_status_line(const char *s, size_t n)
+{
+	return n > 12 && memcmp(s, "HTTP/1.", 7) == 0 && is_digit(s[7]) && s[8] == ' ' &&
+	       is_digit(s[9]) && is_digit(s[10]) && is_digit(s[11]) && strchr(" \t\r\n", s[12]);
+}
+
 static void request_note_retry_after(struct http_request *q, const char *value, size_t n)
 {
 	char text[128];
@@ -237,9 +251,14 @@ static size_t on_header(char *data, size_t size, size_t n, void *userdata)
 	}
 	if (q->answered) /* a trailer */
 		return len;
+	if (!q->in_headers && !is_status_line(data, len)) {
+		q->no_http = true;
+		return 0;
+	}
+	q->in_headers = !is_blank_line(data, len);
 	if (len >= n_name && strncasecmp(data, retry_after, n_name) == 0)
 		request_note_retry_after(q, data + n_name, len - n_name);
-	if (!is_blank_line(data, len))
+	if (q->in_headers)
 		return len;
 	(void)curl_easy_getinfo(q->transfer.easy, CURLINFO_RESPONSE_CODE, &status);
 	q->answered = status >= 200;
@@ -284,7 +303,7 @@ static void request_fail_transfer(struct http_request *q, int code)
 	struct http_client *c = q->client;
 	usec_t now = loop_now(client_loop(c));
 	struct http_failure f = {
-		.code = code,
+		.code = q->no_http ? CURLE_WEIRD_SERVER_REPLY : code,
 		.link_local = q->link_local && !q->socket_opened,
 		.headers = q->long_headers,
 		.timeout = c->timeout,
@@ -332,7 +351,8 @@ static void on_transfer_end(struct http_transfer *t, int code)
 static void request_reset_answer(struct http_request *q)
 {
 	q->n_header_bytes = q->n_body_bytes = q->n_answer = 0;
-	q->answered = q->long_headers = q->link_local = q->socket_opened = false;
+	q->in_headers = q->answered = q->no_http = q->long_headers = false;
+	q->link_local = q->socket_opened = false;
 	q->retry_after = 0;
 	q->error[0] = '\0';
 }

@@ -421,6 +421,10 @@ static void test_no_answer(_unused_ void **state)
 		       "connection closed before an answer");
 	expect_failure("220 mail.test ESMTP\r\n", THEN_KEEP, timeout, "the answer is not HTTP");
 	expect_failure("HTTP/1.1 xyz\r\n\r\n", THEN_KEEP, timeout, "the answer is not HTTP");
+	/* What libcurl takes for a status of 200, all of them. */
+	expect_failure("HTTP/\xe4 503 \r\n\r\n", THEN_CLOSE, timeout, "the answer is not HTTP");
+	expect_failure("HTTP/x.1 200 \r\n\r\n", THEN_CLOSE, timeout, "the answer is not HTTP");
+	expect_failure("HTTP/1.1 2000 \r\n\r\n", THEN_CLOSE, timeout, "the answer is not HTTP");
 	expect_failure("", THEN_HANG, 100 * MSEC, "no answer within 100ms");
 	expect_failure("HTTP/1.1 200 OK\r\nX: y\r\n", THEN_HANG, 100 * MSEC,
 		       "no answer within 100ms");
