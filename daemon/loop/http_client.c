@@ -1,6 +1,6 @@
 /*
  * Model. A client keeps its requests, each with its easy handle, for the next POST; so the options that
- * never change are set once. A request is
+ * never change are set once (but see handle_is_spoilt()). A request is
  *
  *	IDLE	 in the client's list of those, or being prepared
  *	WAITING	 for the name's addresses
@@ -480,12 +480,41 @@ static int request_set_once(struct http_request *q)
 	return error_fold(request_set_tls(q));
 }
 
+/* A handle with all that never changes. */
+static int request_open(struct http_request *q)
+{
+	int r;
+
+	q->transfer.easy = curl_easy_init();
+	if (!q->transfer.easy)
+		return error_origin(-ENOMEM);
+	r = http_prepare(q->client->http, &q->transfer);
+	if (r == 0)
+		r = request_set_once(q);
+	return error_fold(r);
+}
+
+/* Before 8.1.0 a handle that has had an answer keeps a pointer to its last header, which is freed; if
+ * the next answer's first header begins with a blank, as if it went on with another, libcurl writes
+ * there (curl/curl, pull request 11103). */
+static bool handle_is_spoilt(const struct http_request *q)
+{
+	return q->n_header_bytes > 0 &&
+	       curl_version_info(CURLVERSION_NOW)->version_num < CURL_VERSION_BITS(8, 1, 0);
+}
+
+static void request_close(struct http_request *q)
+{
+	if (q->transfer.easy)
+		curl_easy_cleanup(q->transfer.easy);
+	q->transfer.easy = NULL;
+}
+
 static void request_free(struct http_request *q)
 {
 	list_del(&q->all_link);
 	list_del(&q->link);
-	if (q->transfer.easy)
-		curl_easy_cleanup(q->transfer.easy);
+	request_close(q);
 	strbuf_done(&q->text);
 	free(q->headers);
 	free(q);
@@ -502,9 +531,7 @@ static struct http_request *request_make(struct http_client *c)
 	list_init(&q->link);
 	q->client = c;
 	q->transfer.fn = on_transfer_end;
-	q->transfer.easy = curl_easy_init();
-	if (!q->transfer.easy || http_prepare(c->http, &q->transfer) < 0 ||
-	    request_set_once(q) < 0) {
+	if (request_open(q) < 0) {
 		request_free(q);
 		return NULL;
 	}
@@ -512,14 +539,34 @@ static struct http_request *request_make(struct http_client *c)
 	return q;
 }
 
+/* One that is used again. */
+static int request_reopen(struct http_request *q)
+{
+	int r;
+
+	if (handle_is_spoilt(q))
+		request_close(q);
+	if (q->transfer.easy)
+		return 0;
+	q->n_header_bytes = 0;
+	r = request_open(q);
+	if (r < 0)
+		request_close(q);
+	return error_fold(r);
+}
+
 int http_request_new(struct http_request **ret, struct http_client *c)
 {
 	struct http_request *q = list_first(&c->idle, struct http_request, link);
+	int r;
 
 	if (!q)
 		q = request_make(c);
 	if (!q)
 		return error_origin(-ENOMEM);
+	r = request_reopen(q);
+	if (r < 0)
+		return error_fold(r);
 	list_del(&q->link);
 	strbuf_reset(&q->text);
 	q->n_headers = 0;

@@ -92,6 +92,7 @@ static char *put_phrase(char *buf, size_t size, const struct http_failure *f)
 			      : put_message(buf, size, "connection lost before an answer");
 	case CURLE_UNSUPPORTED_PROTOCOL:
 	case CURLE_WEIRD_SERVER_REPLY:
+	case CURLE_BAD_FUNCTION_ARGUMENT: /* a header begins as if it went on with another */
 		return put_message(buf, size, "the answer is not HTTP");
 	default:
 		/* A fixed text, which knows nothing of this request. */

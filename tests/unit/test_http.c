@@ -307,6 +307,34 @@ static void test_answers(_unused_ void **state)
 		      503, 0, "");
 }
 
+/* A header line that goes on with none before it, though there was one in the answer before. */
+static void test_folded_line_comes_first(_unused_ void **state)
+{
+	static const struct http_server_answer answers[] = {
+		{ "HTTP/1.1 200 OK\r\nX-Name: value\r\nContent-Length: 0\r\n\r\n", THEN_KEEP,
+		  NULL },
+		{ "HTTP/1.1 204 No\r\n Folded: value\r\n\r\n", THEN_CLOSE, NULL },
+	};
+	struct http_world w;
+	struct http_client *c;
+	struct outcome o;
+
+	http_world_start(&w, NULL);
+	http_server_script(&w.server, answers, ARRAY_SIZE(answers));
+	c = http_world_client(&w, "127.0.0.1", 10 * USEC_PER_SEC);
+	assert_int_equal(http_world_ask(&w, c).status, 200);
+	for (int i = 0; i < 3; i++) {
+		o = http_world_ask(&w, c);
+		/* Some versions of libcurl take it for a header, others for no HTTP. */
+		if (o.status == 0)
+			assert_string_equal(o.detail, "the answer is not HTTP");
+		else
+			assert_int_equal(o.status, 204);
+	}
+	(void)http_client_free(c);
+	http_world_stop(&w);
+}
+
 static void test_first_bytes_are_kept(_unused_ void **state)
 {
 	char text[1000] = "HTTP/1.1 500 No\r\nContent-Length: 700\r\n\r\n";
@@ -445,6 +473,7 @@ int main(void)
 		cmocka_unit_test(test_kept_connection_dies_under_the_request),
 		cmocka_unit_test(test_environment_proxies_do_not_apply),
 		cmocka_unit_test(test_answers),
+		cmocka_unit_test(test_folded_line_comes_first),
 		cmocka_unit_test(test_first_bytes_are_kept),
 		cmocka_unit_test(test_body_is_limited),
 		cmocka_unit_test(test_limit_of_the_body),

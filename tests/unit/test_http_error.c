@@ -108,6 +108,7 @@ static void test_answers(_unused_ void **state)
 		    "connection lost before an answer");
 	expect_code(CURLE_UNSUPPORTED_PROTOCOL, "Received HTTP/0.9", "the answer is not HTTP");
 	expect_code(CURLE_WEIRD_SERVER_REPLY, "", "the answer is not HTTP");
+	expect_code(CURLE_BAD_FUNCTION_ARGUMENT, "", "the answer is not HTTP");
 	expect_general(CURLE_COULDNT_RESOLVE_HOST, "Could not resolve host: secret.test");
 	expect_general(CURLE_SSL_CIPHER, "");
 }
