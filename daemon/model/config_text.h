@@ -37,7 +37,7 @@ const char *text_check_private_key(const char *s) _must_check_;    /* PEM */
 const char *text_check_certificate(const char *s) _must_check_;    /* PEM */
 
 /* "host", "host:port", "[v6]" or "[v6]:port": where the host's text stands, without brackets, and
- * the port (0: none is given). */
+ * the port (0: none is given). The @n bytes are a string's first ones. */
 struct text_address {
 	const char *host;
 	size_t n_host;

@@ -184,11 +184,58 @@ def payload_words():
 # --- all of them ---------------------------------------------------------------------------------------
 
 
+def texts():
+    """What the unit tests of small texts hold in quotes."""
+    modules = ("config_text", "config_units", "http_retry_after", "timestamp", "base64", "signature", "text", "journal")
+    for module in modules:
+        source = (ROOT / "tests" / "unit" / f"test_{module}.c").read_text()
+        for literal in re.findall(r'"((?:\\.|[^"\\\n])*)"', source):
+            yield literal.encode().decode("unicode_escape").encode("latin-1", "replace")
+
+
+HELLOS = [
+    b'{"after": "1762519000000001"}\n',
+    b'{"after": "18446744073709551615"}\n{"after": "1"}\n',
+    b'{"after": "18446744073709551616"}\n',
+    b'{"after": 1}\n',
+    b'{"after": ""}\n',
+    b'{}\n',
+    b'[]\n',
+    b'{"other": {"after": "1"}, "after": "\\u0031"}\r\n',
+    b'{"after": "1", "after": "2"}\n',
+    b"\n{}\n",
+    b'{"x": "' + b"x" * 1015 + b'"}\n',
+    b'{"x": "' + b"x" * 1016 + b'"}\n',
+]
+
+
+def responses():
+    statuses = ("100", "101", "199", "200", "204", "301", "304", "400", "410", "429", "503", "600", "999")
+    headers = (
+        "", "Retry-After: 120\r\n", "Retry-After: Sun, 06 Nov 2094 08:49:37 GMT\r\n", "X-Name: value\r\n",
+        "Content-Length: 2\r\n", "Content-Length: x\r\n", "Transfer-Encoding: chunked\r\n", "Connection: keep-alive\r\n",
+        "Retry-After: 1\r\nretry-after:\t2 \r\n", "Retry-After: 1\r\n 2\r\n", "X-Long: " + "x" * 5000 + "\r\n",
+    )  # fmt: skip
+    bodies = ("", "no", "2\r\nno\r\n0\r\nRetry-After: 9\r\n\r\n", "x" * 17000)
+    for status in statuses:
+        for header in headers:
+            yield f"HTTP/1.1 {status} \r\n{header}\r\n".encode()
+            yield f"HTTP/1.1 100 \r\nRetry-After: 7\r\n\r\nHTTP/1.1 {status} \r\n{header}\r\nno".encode()
+    for header in headers:
+        for body in bodies:
+            yield f"HTTP/1.1 503 Service Unavailable\r\n{header}\r\n{body}".encode()
+    yield from (b"", b"\n", b"HTTP/1.0 200\n\n", b"HTTP/2 200 \r\n\r\n", b"HTTP/0.9", b"220 smtp\r\n", b"\x16\x03\x01\x02", b"ICY 200 OK\r\n\r\n")
+
+
 def seeds(name, build):
     made = {
         "json": json_documents,
         "config": lambda: configurations(build),
         "payload": payloads,
+        "text": texts,
+        "response": responses,
+        "hello": lambda: HELLOS,
+        "log": texts,
     }
     return list(made.get(name, list)())
 
