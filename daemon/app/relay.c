@@ -515,12 +515,16 @@ static void on_stop_patience(void *userdata)
 
 void relay_stop(struct relay *r)
 {
+	char buf[32];
+
 	r->stopping = true;
 	for (size_t i = 0; i < r->n_databases; i++)
 		r->databases[i] = database_free(r->databases[i]);
 	r->n_databases = 0;
 	for (size_t i = 0; i < r->n_sinks; i++)
 		sink_hurry(r->sinks[i]->sink);
+	log_relay(r, LOG_DEBUG, MSG_LOOP_LAG, "the longest turn of the loop took %s",
+		  format_duration(buf, sizeof(buf), loop_lag(r->loop)));
 	loop_timer_arm(r->stop_timer, STOP_PATIENCE);
 	relay_check_quiet(r);
 }
