@@ -145,14 +145,14 @@ _trees = _Trees()
 class Postgres:
     """A server with a data directory, a port on 127.0.0.1 and a socket directory of its own.
 
-    settings override postgresql.conf; initdb_args are added to initdb's.
+    settings override postgresql.conf; initdb_args are added to initdb's; all is kept in a new directory in @directory.
     """
 
-    def __init__(self, major=None, settings=None, initdb_args=()):
+    def __init__(self, major=None, settings=None, initdb_args=(), directory=None):
         self.major = major or min(versions())
         self.bindir = _trees.bindir(self.major)
         self.user = unprivileged_user()
-        self.base = tempfile.mkdtemp(prefix="schemarelay-pg-")
+        self.base = tempfile.mkdtemp(prefix="schemarelay-pg-", dir=directory)
         os.chmod(self.base, 0o755)
         self.data = os.path.join(self.base, "data")
         self.socket_dir = os.path.join(self.base, "s")
