@@ -201,6 +201,6 @@ bool sink_conf_equal_transport(const struct sink_conf *a, const struct sink_conf
 
 const char *sink_type_name(enum sink_type type); /* "webhook", ... */
 
-/* The reference of all options as a manual page's section (troff) and the JSON Schema. */
+/* The reference of all options as subsections of a manual page (man(7)), and the JSON Schema. */
 int config_print_man(FILE *f) _must_check_;
 int config_print_schema(FILE *f) _must_check_;

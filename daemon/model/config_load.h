@@ -109,8 +109,10 @@ extern const struct config_value_kind config_value_kinds[_KIND_N];
 /* Parses @v into its field of c->target; faults are recorded. -ENOMEM. */
 int config_value_parse(const struct config_context *c, const struct option *o,
 		       const struct json_value *v) _must_check_;
-/* What the option wants: "a duration from 1s to 5min". */
+/* What the option wants: "a duration from 1s to 5min, such as "15s" (us, ms, s, min, h, d)"; briefly,
+ * without the units. */
 void config_value_describe(struct strbuf *b, const struct option *o);
+void config_value_describe_briefly(struct strbuf *b, const struct option *o);
 
 /* A type of JSON in a message: "a string", "null". */
 const char *config_type_name(enum json_type type);

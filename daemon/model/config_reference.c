@@ -1,12 +1,15 @@
-/* What people and editors read about the options, made from the tables: a manual page's section and a
- * JSON Schema (draft 2020-12). */
+/* What people and editors read about the options, made from the tables: subsections of a manual page
+ * and a JSON Schema (draft 2020-12). */
 
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/error.h"
+#include "base/limits.h"
 #include "base/strbuf.h"
 #include "model/config_load.h"
+#include "model/config_text.h"
 #include "model/json.h"
 
 static int write_out(FILE *f, const struct strbuf *b)
@@ -28,50 +31,81 @@ static bool is_text(const struct option *o)
 /* --- manual page ----------------------------------------------------------------------------------- */
 
 /* Text in troff: no request at a line's beginning, hyphens that can be copied. */
+static void add_troff_char(struct strbuf *b, char c)
+{
+	if (c == '\\')
+		strbuf_add_str(b, "\\e");
+	else if (c == '-')
+		strbuf_add_str(b, "\\-");
+	else if (c == '"')
+		strbuf_add_str(b, "\\(dq");
+	else if (c == '\'')
+		strbuf_add_str(b, "\\(aq");
+	else
+		strbuf_add_char(b, c);
+}
+
 static void add_troff(struct strbuf *b, const char *s)
 {
-	for (; *s; s++) {
-		if (*s == '\\')
-			strbuf_add_str(b, "\\e");
-		else if (*s == '-')
-			strbuf_add_str(b, "\\-");
-		else if (*s == '"')
-			strbuf_add_str(b, "\\(dq");
-		else if (*s == '\'')
-			strbuf_add_str(b, "\\(aq");
-		else
-			strbuf_add_char(b, *s);
+	for (; *s; s++)
+		add_troff_char(b, *s);
+}
+
+/* A sentence; words that people copy are never divided. */
+static void add_troff_text(struct strbuf *b, const char *s)
+{
+	while (*s) {
+		size_t n = strcspn(s, " ");
+
+		if (memchr(s, '_', n) || memchr(s, '/', n))
+			strbuf_add_str(b, "\\%");
+		for (; n > 0; n--, s++)
+			add_troff_char(b, *s);
+		for (; *s == ' '; s++)
+			strbuf_add_char(b, ' ');
 	}
+}
+
+/* All that could be said of the value is that it is a string; the sentence says what it holds. */
+static bool speaks_for_itself(const struct option *o)
+{
+	return o->kind == KIND_STRING || o->kind == KIND_DSN || o->kind == KIND_ADDRESS ||
+	       o->kind == KIND_FILE || o->kind == KIND_SECRET;
+}
+
+/* The default as it would stand in the file. */
+static void add_man_default(struct strbuf *b, const struct option *o)
+{
+	const char *quote = is_text(o) ? "\\(dq" : "";
+
+	strbuf_addf(b, " = %s", quote);
+	add_troff(b, o->fallback);
+	strbuf_add_str(b, quote);
 }
 
 static void add_man_option(struct strbuf *b, const struct option *o)
 {
-	struct strbuf what = STRBUF_INIT;
+	_cleanup_(strbuf_done) struct strbuf value = STRBUF_INIT;
 
 	strbuf_add_str(b, ".TP\n\\fB");
 	add_troff(b, o->key);
 	strbuf_add_str(b, "\\fR");
 	if (o->flags & OPTION_REQUIRED)
 		strbuf_add_str(b, " (required)");
-	if (o->fallback) {
-		strbuf_add_str(b, " [");
-		add_troff(b, o->fallback);
-		strbuf_add_char(b, ']');
-	}
+	if (o->fallback)
+		add_man_default(b, o);
 	strbuf_add_str(b, "\n\\&");
-	add_troff(b, o->doc);
+	add_troff_text(b, o->doc);
 	strbuf_add_char(b, '\n');
-	if (o->kind != KIND_STRING && o->kind != KIND_DSN && o->kind != KIND_ADDRESS) {
-		config_value_describe(&what, o);
-		b->failed = b->failed || what.failed;
+	if (!speaks_for_itself(o)) {
+		config_value_describe_briefly(&value, o);
+		b->failed = b->failed || value.failed;
 		strbuf_add_str(b, "Value: ");
-		if (!what.failed)
-			add_troff(b, what.data);
+		add_troff(b, value.failed ? "" : value.data);
 		strbuf_add_str(b, ".\n");
 	}
 	if (o->flags & OPTION_RESTART)
 		strbuf_add_str(b, "A change takes effect at the next start.\n");
-	strbuf_done(&what);
 }
 
 static void add_man_rows(struct strbuf *b, const char *title, const struct option_table *t,
@@ -96,8 +130,6 @@ int config_print_man(FILE *f)
 	_cleanup_(strbuf_done) struct strbuf b = STRBUF_INIT;
 	char title[64];
 
-	strbuf_add_str(&b, ".SH OPTIONS\nA dot in a name stands for nesting; defaults stand in "
-			   "brackets.\n");
 	add_man_rows(&b, "The main file", &option_tables[OPTIONS_MAIN], 0);
 	add_man_rows(&b, "databases.<name>", &option_tables[OPTIONS_DATABASE], 0);
 	add_man_rows(&b, "sinks.<name>, all types", &option_tables[OPTIONS_SINK], SINK_ANY);
@@ -121,12 +153,49 @@ static void add_words(struct strbuf *b, const struct option_word *words)
 	strbuf_add_char(b, ']');
 }
 
+/* What a check of a string means, as far as a schema can say it. */
+static const struct {
+	const char *(*check)(const char *text);
+	const char *schema;
+} checks[] = {
+	{ text_check_absolute, "\"pattern\": \"^/\"" },
+	{ text_check_socket, "\"pattern\": \"^/(.*[^/])?$\", \"maxLength\": 107" },
+	{ text_check_url, "\"pattern\": \"^[Hh][Tt][Tt][Pp][Ss]?://[!-~]+$\"" },
+	{ text_check_app_name, "\"pattern\": \"^[!-~]{1,48}$\"" },
+	{ text_check_group, "\"pattern\": \"^[^:/ ]{1,255}$\"" },
+	{ text_check_channel, "\"minLength\": 1, \"maxLength\": 63" },
+	{ text_check_pattern, "\"minLength\": 1, \"maxLength\": 1024" },
+};
+
+static_assert(LIMIT_PATTERN == 1024, "as said above");
+
+/* Files hold what is checked, so of their names only this is known: absolute, or that of a credential. */
+static bool names_files(const struct option *o)
+{
+	return o->kind == KIND_FILE || o->kind == KIND_SECRET || o->kind == KIND_SECRETS;
+}
+
+static void add_string(struct strbuf *b, const struct option *o)
+{
+	strbuf_add_str(b, "\"string\"");
+	if (names_files(o))
+		strbuf_add_str(b, ", \"pattern\": \"^(/.*|(?!\\\\.\\\\.?$)[^/]{1,255})$\"");
+	else if (o->kind == KIND_DSN)
+		strbuf_addf(b, ", \"minLength\": 1, \"maxLength\": %llu",
+			    (unsigned long long)o->max);
+	for (size_t i = 0; !names_files(o) && i < ARRAY_SIZE(checks); i++)
+		if (checks[i].check == o->check)
+			strbuf_addf(b, ", %s", checks[i].schema);
+}
+
 static void add_array(struct strbuf *b, const struct option *o)
 {
-	strbuf_addf(b,
-		    "\"array\", \"items\": { \"type\": \"string\" }, \"minItems\": %llu, "
-		    "\"maxItems\": %llu",
-		    (unsigned long long)o->min, (unsigned long long)o->max);
+	strbuf_add_str(b, "\"array\", \"items\": { \"type\": ");
+	add_string(b, o);
+	strbuf_addf(b, " }, \"minItems\": %llu, \"maxItems\": %llu", (unsigned long long)o->min,
+		    (unsigned long long)o->max);
+	if (o->kind == KIND_STRINGS)
+		strbuf_add_str(b, ", \"uniqueItems\": true");
 }
 
 static void add_type(struct strbuf *b, const struct option *o)
@@ -149,17 +218,20 @@ static void add_type(struct strbuf *b, const struct option *o)
 		strbuf_add_str(b, "\"string\", \"pattern\": \"^(0|[0-9]+([KMGT]i)?B)$\"");
 		break;
 	case KIND_PERMISSIONS:
-		strbuf_add_str(b, "\"string\", \"pattern\": \"^[0-7]{1,4}$\"");
+		strbuf_add_str(b, "\"string\", \"pattern\": \"^0?[0-7]{1,3}$\"");
 		break;
 	case KIND_STRINGS:
 	case KIND_SECRETS:
 		add_array(b, o);
 		break;
 	case KIND_HEADERS:
-		strbuf_add_str(b, "\"object\", \"additionalProperties\": { \"type\": \"string\" }");
+		strbuf_addf(b,
+			    "\"object\", \"maxProperties\": %llu, \"additionalProperties\": { "
+			    "\"type\": \"string\", \"minLength\": 1 }",
+			    (unsigned long long)o->max);
 		break;
 	default:
-		strbuf_add_str(b, "\"string\"");
+		add_string(b, o);
 	}
 	if (o->words)
 		add_words(b, o->words);
@@ -246,10 +318,32 @@ static void add_section(struct strbuf *b, const char *name)
 			  "\"^[A-Za-z0-9._-]{1,63}$\" }, \"additionalProperties\": ");
 }
 
+/* The type decides what else belongs to a sink, so that what is wrong is told against that type. */
+static void add_sinks(struct strbuf *b)
+{
+	const struct option_table *table = &option_tables[OPTIONS_SINK];
+
+	strbuf_add_str(b, "{ \"type\": \"object\", \"required\": [\"type\"], \"properties\": { "
+			  "\"type\": { \"type\": \"string\"");
+	add_words(b, sink_type_words);
+	strbuf_add_str(b, " } }, \"allOf\": [");
+	for (unsigned int t = 0; t < _SINK_TYPE_N; t++) {
+		strbuf_add_str(b, t == 0 ? "\n" : ",\n");
+		strbuf_add_str(
+			b, "{ \"if\": { \"required\": [\"type\"], \"properties\": { \"type\": { "
+			   "\"const\": ");
+		json_add_string(b, sink_type_name((enum sink_type)t));
+		strbuf_add_str(b, " } } }, \"then\": ");
+		(void)add_properties(b, table, SINK_BIT(t), 0, "");
+		add_required(b, table, SINK_BIT(t));
+		strbuf_add_str(b, " }");
+	}
+	strbuf_add_str(b, "] }");
+}
+
 int config_print_schema(FILE *f)
 {
 	_cleanup_(strbuf_done) struct strbuf b = STRBUF_INIT, main_object = STRBUF_INIT;
-	const struct option_table *sinks = &option_tables[OPTIONS_SINK];
 
 	/* The main object's last "}" closes its properties: what is no row goes before it. */
 	(void)add_properties(&main_object, &option_tables[OPTIONS_MAIN], 0, 0, "");
@@ -264,16 +358,7 @@ int config_print_schema(FILE *f)
 	add_required(&b, &option_tables[OPTIONS_DATABASE], 0);
 	strbuf_add_str(&b, " }");
 	add_section(&b, "sinks");
-	strbuf_add_str(&b, "{ \"oneOf\": [");
-	for (unsigned int t = 0; t < _SINK_TYPE_N; t++) {
-		strbuf_add_str(&b, t == 0 ? "\n{ \"allOf\": [" : ",\n{ \"allOf\": [");
-		strbuf_add_str(&b, "{ \"properties\": { \"type\": { \"const\": ");
-		json_add_string(&b, sink_type_name((enum sink_type)t));
-		strbuf_add_str(&b, " } } }, ");
-		(void)add_properties(&b, sinks, SINK_BIT(t), 0, "");
-		add_required(&b, sinks, SINK_BIT(t));
-		strbuf_add_str(&b, "] }");
-	}
-	strbuf_add_str(&b, "] } }\n} }\n");
+	add_sinks(&b);
+	strbuf_add_str(&b, " }\n} }\n");
 	return error_fold(write_out(f, &b));
 }

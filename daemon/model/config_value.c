@@ -56,7 +56,7 @@ static void add_count(struct strbuf *b, const struct option *o, const char *what
 		strbuf_addf(b, "an array of at most %llu %s", (unsigned long long)o->max, what);
 }
 
-void config_value_describe(struct strbuf *b, const struct option *o)
+static void add_expected(struct strbuf *b, const struct option *o, bool units)
 {
 	switch (o->kind) {
 	case KIND_NUMBER:
@@ -69,7 +69,8 @@ void config_value_describe(struct strbuf *b, const struct option *o)
 		units_add_duration(b, o->min);
 		strbuf_add_str(b, " to ");
 		units_add_duration(b, o->max);
-		strbuf_add_str(b, ", such as \"15s\" (us, ms, s, min, h, d)");
+		if (units)
+			strbuf_add_str(b, ", such as \"15s\" (us, ms, s, min, h, d)");
 		if (o->kind == KIND_DURATION_OR_NEVER)
 			strbuf_add_str(b, ", or \"never\"");
 		break;
@@ -78,7 +79,8 @@ void config_value_describe(struct strbuf *b, const struct option *o)
 		units_add_size(b, o->min);
 		strbuf_add_str(b, " to ");
 		units_add_size(b, o->max);
-		strbuf_add_str(b, ", such as \"1GiB\" (B, KiB, MiB, GiB, TiB)");
+		if (units)
+			strbuf_add_str(b, ", such as \"1GiB\" (B, KiB, MiB, GiB, TiB)");
 		break;
 	case KIND_WORD:
 		add_words(b, o->words);
@@ -92,6 +94,16 @@ void config_value_describe(struct strbuf *b, const struct option *o)
 	default:
 		strbuf_add_str(b, config_value_kinds[o->kind].expected);
 	}
+}
+
+void config_value_describe(struct strbuf *b, const struct option *o)
+{
+	add_expected(b, o, true);
+}
+
+void config_value_describe_briefly(struct strbuf *b, const struct option *o)
+{
+	add_expected(b, o, false);
 }
 
 static const char *nearest_word(const struct option_word *words, const char *name)

@@ -4,7 +4,6 @@ that the daemon compares with. Made anew each time, so that what is added there 
 
 import json
 import re
-import subprocess
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -42,8 +41,7 @@ LONGEST_WORD = 60  # libFuzzer's limit is 64 bytes
 
 
 def schema(build):
-    printed = subprocess.run([build / "tests/lint/print_options", "schema"], check=True, stdout=subprocess.PIPE)
-    return json.loads(printed.stdout)
+    return json.loads((build / "conf" / "schemarelay.schema.json").read_text())
 
 
 def properties(node, path=()):
@@ -107,7 +105,7 @@ def other_value(option):
     if "enum" in option:
         return option["enum"][-1]
     if option["type"] == "string":
-        return "1s" if "pattern" in option else "/x"
+        return "1s" if "|ms|" in option.get("pattern", "") else "/x"
     return {"boolean": True, "integer": 2, "array": ["b"], "object": {"X-Name": "value"}}[option["type"]]
 
 
@@ -115,7 +113,7 @@ def option_configurations(build):
     """Each option with each of its values: alone, and among all others."""
     whole = schema(build)
     database = list(properties(whole["properties"]["databases"]["additionalProperties"]))
-    kinds = [k["allOf"] for k in whole["properties"]["sinks"]["additionalProperties"]["oneOf"]]
+    kinds = [k["then"] for k in whole["properties"]["sinks"]["additionalProperties"]["allOf"]]
     for path, option in properties(whole):
         for value in values(option):
             yield nested(path, value)
@@ -123,8 +121,8 @@ def option_configurations(build):
         for value in values(option):
             for base in bases(database):
                 yield {"databases": {"a": merged({"dsn": "dbname=a", **base}, nested(path, value))}}
-    for (kind, required), parts in zip(SINKS.items(), kinds, strict=True):
-        rows = [p for part in parts for p in properties(part)]
+    for (kind, required), then in zip(SINKS.items(), kinds, strict=True):
+        rows = list(properties(then))
         for path, option in rows:
             for value in values(option):
                 for base in bases(rows):

@@ -3,15 +3,14 @@
 
 What is commented out in the shipped configuration is JSON like the rest: with the comment marks taken away it must parse, hold
 every option of the tables and nothing else, and each value must be the option's default, unless it is an example (there is no
-default, or it is empty). The options come from the JSON Schema that the daemon makes from its tables; the reference is the
-section of the manual page, made from the same.
+default, or it is empty). The options come from the JSON Schema that is made from the tables; the reference is
+schemarelay.conf(5), whose entries are made from the same. Both are what `meson install` installs.
 
-Usage: options.py PRINT_OPTIONS CONFIGURATION
+Usage: options.py SCHEMA PAGE CONFIGURATION
 """
 
 import json
 import re
-import subprocess
 import sys
 
 # A comment mark in front of JSON: what follows it begins with a string or a bracket.
@@ -98,7 +97,7 @@ def compare_sinks(kinds, sinks):
 
 def compare_reference(man, groups):
     """groups: (heading, its options)."""
-    sections = dict(re.findall(r"^\.SS ([^\n]*)\n(.*?)(?=^\.SS |\Z)", man, re.MULTILINE | re.DOTALL))
+    sections = dict(re.findall(r"^\.SS ([^\n]*)\n(.*?)(?=^\.S[SH] |\Z)", man, re.MULTILINE | re.DOTALL))
     for heading, options in groups:
         entries = re.findall(r"^\.TP\n\\fB([^\\]*)\\fR", sections.get(heading, ""), re.MULTILINE)
         for key in options:
@@ -107,15 +106,16 @@ def compare_reference(man, groups):
 
 
 def main():
-    program, path = sys.argv[1:]
-    schema = json.loads(subprocess.run([program, "schema"], check=True, capture_output=True).stdout)
-    man = subprocess.run([program, "man"], check=True, capture_output=True, text=True).stdout.replace("\\-", "-")
+    schema_path, page_path, path = sys.argv[1:]
+    with open(schema_path, encoding="utf-8") as f:
+        schema = json.load(f)
+    with open(page_path, encoding="utf-8") as f:
+        man = f.read().replace("\\-", "-")
     properties = schema["properties"]
     databases = leaves(properties["databases"]["additionalProperties"])
     kinds = {}
-    for one in properties["sinks"]["additionalProperties"]["oneOf"]:
-        kind, options = one["allOf"]
-        kinds[kind["properties"]["type"]["const"]] = leaves(options)
+    for one in properties["sinks"]["additionalProperties"]["allOf"]:
+        kinds[one["if"]["properties"]["type"]["const"]] = leaves(one["then"])
 
     config = shipped(path)
     compare("databases", databases, next(iter(config.pop("databases").values())))
@@ -133,4 +133,5 @@ def main():
     sys.exit(1 if findings else 0)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -108,18 +108,20 @@ static void test_man(_unused_ void **state)
 {
 	char *text = printed(config_print_man);
 
-	assert_non_null(strstr(text, ".SH OPTIONS\n"));
+	assert_int_equal(strncmp(text, ".SS The main file\n", 18), 0);
 	assert_non_null(strstr(text, ".SS sinks.<name>, type webhook\n"));
-	assert_non_null(strstr(text, ".TP\n\\fBbackoff.initial\\fR [500ms]\n"));
+	assert_non_null(strstr(text, ".TP\n\\fBbackoff.initial\\fR = \\(dq500ms\\(dq\n"));
 	assert_non_null(strstr(text, ".TP\n\\fBdsn\\fR (required)\n"));
-	assert_non_null(strstr(text, ".TP\n\\fBmatch.not.object_types\\fR [[]]\n"));
+	assert_non_null(strstr(text, ".TP\n\\fBmatch.not.object_types\\fR = []\n"));
+	assert_non_null(strstr(text, ".TP\n\\fBin_flight\\fR = 64\n"));
 	assert_non_null(strstr(text, "Value: a whole number from 1 to 1024.\n"));
+	assert_non_null(strstr(text, "Value: a duration from 1s to 3650d, or \\(dqnever\\(dq.\n"));
+	assert_non_null(strstr(text, " \\%$STATE_DIRECTORY, which"));
 	assert_non_null(strstr(text, "A change takes effect at the next start.\n"));
 	/* Each line is text or one of these requests. */
 	for (const char *line = text; *line; line = strchr(line, '\n') + 1)
 		if (line[0] == '.')
-			assert_true(strncmp(line, ".SH ", 4) == 0 ||
-				    strncmp(line, ".SS ", 4) == 0 ||
+			assert_true(strncmp(line, ".SS ", 4) == 0 ||
 				    strncmp(line, ".TP\n", 4) == 0);
 	free(text);
 }
@@ -151,20 +153,24 @@ static void test_schema(_unused_ void **state)
 	assert_string_equal(member(v, "type")->text, "string");
 	assert_string_equal(member(v, "default")->text, "60s");
 
-	webhook = member(root, "properties.sinks.additionalProperties.oneOf")->children;
-	v = member(webhook, "allOf")->children;
-	assert_string_equal(member(v, "properties.type.const")->text, "webhook");
-	v = v->next;
+	v = member(root, "properties.sinks.additionalProperties");
+	assert_string_equal(member(v, "required")->children->text, "type");
+	assert_string_equal(member(v, "properties.type.enum")->children->text, "webhook");
+	webhook = member(v, "allOf")->children;
+	assert_string_equal(member(webhook, "if.properties.type.const")->text, "webhook");
+	v = member(webhook, "then");
 	assert_false(member(v, "additionalProperties")->boolean);
 	assert_string_equal(member(v, "required")->children->text, "type");
 	assert_string_equal(member(v, "required")->children->next->text, "url");
 	assert_string_equal(member(v, "properties.give_up_after.default")->text, "72h");
 	assert_string_equal(member(v, "properties.in_flight.maximum")->text, "1024");
+	assert_string_equal(member(v, "properties.secret_files.items.pattern")->text,
+			    "^(/.*|(?!\\.\\.?$)[^/]{1,255})$");
 	assert_int_equal(member(v, "properties.match.properties.not.properties.tags.default")->type,
 			 JSON_ARRAY);
 	assert_null(config_find(v, "properties.path"));
-	v = member(webhook->next, "allOf")->children->next;
-	assert_non_null(config_find(v, "properties.path"));
+	v = member(webhook->next, "then");
+	assert_string_equal(member(v, "properties.path.maxLength")->text, "107");
 	assert_string_equal(member(v, "properties.give_up_after.default")->text, "never");
 	(void)json_free(root);
 	free(text);

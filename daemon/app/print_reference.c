@@ -1,4 +1,4 @@
-/* Prints what is made from the option tables, for options.py: print_options man|schema */
+/* Prints what is made from the option tables, for the build: print_reference man|schema */
 
 #include <stdio.h>
 #include <stdlib.h>
