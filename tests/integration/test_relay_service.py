@@ -168,10 +168,16 @@ def test_meson_install_puts_files_where_a_distribution_would(tmp_path):
     assert units and units[0] in ("lib/systemd/system/schemarelay.service", "usr/lib/systemd/system/schemarelay.service")
     wanted = ["usr/bin/schemarelay", "etc/schemarelay/schemarelay.json"]
     wanted += [f"usr/share/schemarelay/{n}.sql" for n in ("install", "uninstall")]
+    wanted += [f"usr/share/man/man{page[-1]}/{page}" for page in ("schemarelay.8", "schemarelay.conf.5", "schemarelay-formats.7")]
+    wanted += ["usr/share/schemarelay/schemarelay.schema.json"]
+    for folder, _, names in os.walk(os.path.join(ROOT, "conf", "examples")):
+        wanted += [f"usr/share/doc/schemarelay/{os.path.relpath(os.path.join(folder, n), os.path.join(ROOT, 'conf'))}" for n in names]
     assert [w for w in wanted if w not in [f.replace("schemarelay/sql/", "schemarelay/") for f in found]] == [], found
     unit = (tmp_path / units[0]).read_text()
     assert "ExecStart=/usr/bin/schemarelay run --config /etc/schemarelay/schemarelay.json" in unit
     assert "@" not in re.sub(r"(?m)^SystemCallFilter=.*$", "", unit)
+    assert "/etc/schemarelay/schemarelay.json" in (tmp_path / "usr/share/man/man5/schemarelay.conf.5").read_text()
+    assert os.access(tmp_path / "usr/share/doc/schemarelay/examples/local-bus/listen.py", os.X_OK)
     assert os.access(tmp_path / "usr/bin/schemarelay", os.X_OK)
     assert run("check", "--config", str(tmp_path / "etc/schemarelay/schemarelay.json")).returncode == 0
     assert str(tmp_path) not in unit

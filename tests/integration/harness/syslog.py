@@ -67,13 +67,7 @@ class Rsyslog:
         self.socket = str(self.directory / "log")
         self.address = f"127.0.0.1:{self.port}"
         self.tcp_address = f"127.0.0.1:{self.tcp_port}"
-        config = CONFIG.format(dir=self.directory, port=self.port, tcp_port=self.tcp_port)
-        if tls:
-            subprocess.run(["sh", "-ec", CERTIFICATES], cwd=self.directory, check=True, capture_output=True)
-            config += TLS_CONFIG.format(dir=self.directory, tls_port=self.tls_port)
-            # rsyslogd reads it as another user.
-            (self.directory / "server.key").chmod(0o644)
-        (self.directory / "conf").write_text(config, encoding="ascii")
+        (self.directory / "conf").write_text(self.configuration(), encoding="ascii")
         user = unprivileged_user()
         if user:
             os.chown(self.directory, user.pw_uid, user.pw_gid)
@@ -95,6 +89,15 @@ class Rsyslog:
                 **({"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []} if user else {}),
             )
         wait_until(self._is_up, lambda: "rsyslogd is up: " + (self.directory / "errors").read_text())
+
+    def configuration(self):
+        config = CONFIG.format(dir=self.directory, port=self.port, tcp_port=self.tcp_port)
+        if self.tls_port:
+            subprocess.run(["sh", "-ec", CERTIFICATES], cwd=self.directory, check=True, capture_output=True)
+            config += TLS_CONFIG.format(dir=self.directory, tls_port=self.tls_port)
+            # rsyslogd reads it as another user.
+            (self.directory / "server.key").chmod(0o644)
+        return config
 
     def _is_up(self):
         assert self.process.poll() is None, "rsyslogd has ended: " + (self.directory / "errors").read_text()
