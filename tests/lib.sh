@@ -14,7 +14,7 @@ PACKAGES_BUILD='gcc libc6-dev meson ninja-build pkgconf python3 libevent-dev lib
 	libyajl-dev libssl-dev'
 PACKAGES_DEMO='python3-psycopg2'
 PACKAGES_TEST='clang clang-format clang-tidy libcmocka-dev valgrind shellcheck rsyslog rsyslog-openssl openssl pgbouncer
-	util-linux procps python3-pytest python3-pytest-timeout python3-psycopg2'
+	util-linux procps mandoc groff-base python3-jsonschema python3-pytest python3-pytest-timeout python3-psycopg2'
 # Whole systems: a booted systemd, a Docker engine (unless there is one, whoever made it).
 PACKAGES_SYSTEM='debootstrap systemd-container'
 command -v dockerd >/dev/null || [ -x /usr/sbin/dockerd ] || PACKAGES_SYSTEM="$PACKAGES_SYSTEM docker.io"

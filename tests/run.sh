@@ -41,7 +41,7 @@ all_c() {
 }
 
 all_shell() {
-	find .ci tests sql docker -name node_modules -prune -o -type f \( -name '*.sh' -o -path .ci/run \) -print
+	find .ci conf tests sql docker -name node_modules -prune -o -type f \( -name '*.sh' -o -path .ci/run \) -print
 }
 
 formatted() {

@@ -78,8 +78,8 @@ def libraries():
 
 def make_tree(tree):
     """Debian with all that the tests of this directory need in one."""
-    # procps: the unit's /bin/kill, which every Debian but the smallest has.
-    wanted = {"systemd", "systemd-sysv", "procps", "dbus", "rsyslog", "postgresql", *libraries()}
+    # procps: the unit's /bin/kill, which every Debian but the smallest has. man-db: `systemd-analyze verify` looks for its pages.
+    wanted = {"systemd", "systemd-sysv", "procps", "dbus", "rsyslog", "postgresql", "man-db", *libraries()}
     where = mirror()
     host("debootstrap", "--variant=minbase", "--include=" + ",".join(sorted(wanted)), codename(), tree,
          *([where] if where else []))

@@ -456,7 +456,7 @@ def test_who_may_connect_to_the_socket(machine, service):
 
 
 def test_a_group_may_connect_to_the_socket(machine, service):
-    """As README.md says: a dynamic user may give its socket to a group that it belongs to, once it may call chown."""
+    """As schemarelay(8) says: a dynamic user may give its socket to a group that it belongs to, once it may call chown."""
     adm = machine.run("getent", "group", "adm").stdout.split(":")[2]
     config = service.config()
     config["sinks"]["local"].update(permissions="0660", group="adm")
