@@ -11,9 +11,9 @@ SKIPPED=0
 # What building takes, what the demonstration takes besides, and what testing takes. The names are the same on Debian 12
 # and 13 and on Ubuntu 24.04. PostgreSQL's server is a matter of its own, below.
 PACKAGES_BUILD='gcc libc6-dev meson ninja-build pkgconf python3 libevent-dev libpq-dev libcurl4-openssl-dev libsystemd-dev
-	libyajl-dev libssl-dev'
+	libyajl-dev libsqlite3-dev libssl-dev'
 PACKAGES_DEMO='python3-psycopg2'
-PACKAGES_TEST='clang clang-format clang-tidy libcmocka-dev valgrind shellcheck rsyslog rsyslog-openssl openssl pgbouncer
+PACKAGES_TEST='clang clang-format clang-tidy libcmocka-dev valgrind shellcheck rsyslog rsyslog-openssl openssl pgbouncer faketime
 	util-linux procps mandoc groff-base python3-jsonschema python3-pytest python3-pytest-timeout python3-psycopg2'
 # Whole systems: a booted systemd, a Docker engine (unless there is one, whoever made it).
 PACKAGES_SYSTEM='debootstrap systemd-container'

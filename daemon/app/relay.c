@@ -5,106 +5,24 @@
 
 #include "app/message_id.h"
 #include "app/relay_log.h"
+#include "app/relay_spool.h"
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/limits.h"
 #include "loop/http.h"
 #include "loop/resolver.h"
-#include "model/route.h"
 #include "source/gate.h"
 
 #define RESOLVER_THREADS 4u
 #define START_PATIENCE   (15 * USEC_PER_SEC)
 #define STOP_PATIENCE    (10 * USEC_PER_SEC)
 
-/* --- from sources to sinks --------------------------------------------------------------------- */
-
-static struct relay_sink *relay_sink_of(struct relay *r, const struct sink *s)
+static struct relay_sink *relay_sink_of(const struct sink *s)
 {
-	for (size_t i = 0; i < r->n_sinks; i++) {
-		if (r->sinks[i] && r->sinks[i]->sink == s)
-			return r->sinks[i];
-	}
-	return NULL;
+	return s->owner;
 }
 
-/* Of the sink that owes most: the lane to take from. NULL: nothing can be dropped. */
-static struct lane *relay_fullest_lane(struct relay *r)
-{
-	struct lane *best = NULL, *l;
-
-	for (size_t i = 0; i < r->n_sinks; i++) {
-		l = sink_fullest_lane(r->sinks[i]->sink);
-		if (l && (!best || l->sink->bytes_owed > best->sink->bytes_owed))
-			best = l;
-	}
-	return best;
-}
-
-/* The older half of what waits in that lane goes; a resync stands for it. */
-static int relay_make_room(struct relay *r, bool *ret_made)
-{
-	_cleanup_(change_unrefp) struct change *resync = NULL;
-	struct lane *l = relay_fullest_lane(r);
-	struct delivery *d;
-	char id[37];
-	size_t n, i;
-	int k;
-
-	*ret_made = l != NULL;
-	if (!l)
-		return 0;
-	n = (l->n_queue - l->n_busy + 1) / 2;
-	/* A resync that stands for what was dropped before makes place for the new one, and is no gain. */
-	if (lane_oldest_waiting(l)->change->kind == CHANGE_RESYNC)
-		n++;
-	for (i = 0; i < n; i++) {
-		d = lane_oldest_waiting(l);
-		lane_unlink(l, d);
-		store_settle(r->store, d->change, STORE_DROPPED);
-		(void)delivery_free(d);
-	}
-	change_random_id(id);
-	k = change_new_resync(&resync, l->database, RESYNC_DELIVERIES_DROPPED, id,
-			      loop_realtime(r->loop));
-	if (k < 0)
-		return error_fold(k);
-	resync->sequence = store_next_sequence(r->store);
-	k = lane_prepend(l, resync);
-	if (k < 0)
-		return error_fold(k);
-	store_owe(r->store, resync);
-	log_sink(r, l->sink, LOG_ERR, MSG_DELIVERIES_DROPPED,
-		 "no room: the oldest %zu changes of database \"%s\" that it is owed were dropped; "
-		 "a resync takes their place",
-		 n, l->database);
-	return 0;
-}
-
-static int on_admitted(void *userdata, struct change *c)
-{
-	struct relay *r = userdata;
-	bool made = true;
-	int k;
-
-	for (size_t i = 0; i < r->n_sinks; i++) {
-		struct sink *s = r->sinks[i]->sink;
-
-		if (!route_matches(&s->conf->match, c))
-			continue;
-		k = sink_owe(s, c);
-		if (k < 0)
-			return error_fold(k);
-		store_owe(r->store, c);
-	}
-	while (made && store_is_full(r->store)) {
-		k = relay_make_room(r, &made);
-		if (k < 0)
-			return error_fold(k);
-	}
-	r->on_status(r->userdata);
-	return 0;
-}
+/* --- from sources ------------------------------------------------------------------------------ */
 
 static int on_change(void *userdata, _unused_ struct source *s, struct change *c, bool reread)
 {
@@ -116,53 +34,25 @@ static int on_change(void *userdata, _unused_ struct source *s, struct change *c
 		log_database(d, LOG_WARNING, MSG_RESYNC,
 			     "changes may have been missed: a resync goes to every sink (%s)",
 			     resync_reason_name(c->reason));
-	return error_fold(store_admit(d->relay->store, c, reread));
+	return error_fold(relay_spool_change(d, c, reread));
 }
 
 static int on_cursor(void *userdata, _unused_ struct source *s, const struct cursor *cursor)
 {
 	struct relay_database *d = userdata;
 
-	return error_fold(store_set_cursor(d->relay->store, d->conf->name, cursor));
-}
-
-/*
- * Back-pressure: while a sink that is well has a full window, the journals keep what comes, and
- * nothing is lost by waiting. A sink that is unwell holds nobody back.
- */
-static bool relay_has_room(const struct relay *r)
-{
-	for (size_t i = 0; i < r->n_sinks; i++) {
-		const struct sink *s = r->sinks[i]->sink;
-
-		if (s->state == SINK_OPEN && s->n_owed >= LIMIT_SINK_WINDOW)
-			return false;
-	}
-	return true;
+	return error_fold(store_set_cursor(d->relay->store, d->id, cursor));
 }
 
 static bool relay_may_read(void *userdata, _unused_ struct source *s)
 {
 	struct relay_database *d = userdata;
 
-	if (relay_has_room(d->relay))
+	if (relay_spool_has_room(d))
 		return true;
 	if (list_empty(&d->held))
 		list_append(&d->relay->held, &d->held);
 	return false;
-}
-
-static void relay_wake_held(void *userdata)
-{
-	struct relay *r = userdata;
-	struct list held = LIST_INIT(held);
-	struct relay_database *d;
-
-	list_splice(&held, &r->held);
-	while ((d = list_first(&held, struct relay_database, held))) {
-		list_del(&d->held);
-		source_wake(d->source);
-	}
 }
 
 /* --- what sources tell ------------------------------------------------------------------------- */
@@ -236,7 +126,7 @@ static const struct source_callbacks source_callbacks = {
 
 /* --- what sinks tell --------------------------------------------------------------------------- */
 
-static void relay_check_quiet(struct relay *r)
+void relay_check_quiet(struct relay *r)
 {
 	if (!r->stopping)
 		return;
@@ -248,47 +138,19 @@ static void relay_check_quiet(struct relay *r)
 	r->on_stopped(r->userdata);
 }
 
-static void on_settled(void *userdata, struct sink *s, struct delivery *d, enum verdict why,
-		       const struct verdict_info *info)
-{
-	struct relay *r = userdata;
-
-	if (why == VERDICT_OK) {
-		store_settle(r->store, d->change, STORE_DELIVERED);
-	} else {
-		store_settle(r->store, d->change,
-			     why == VERDICT_REJECT ? STORE_REJECTED : STORE_EXPIRED);
-		log_sink(r, s, LOG_ERR, MSG_DELIVERY_GIVEN_UP,
-			 "gave up change %s (sequence %" PRIu64 ", %s, database \"%s\") after %u "
-			 "attempts: %s: %s",
-			 d->change->id, d->change->sequence, d->change->tag ? d->change->tag : "-",
-			 d->change->database, d->attempts,
-			 why == VERDICT_REJECT ? "refused" : "older than give_up_after",
-			 info->detail ? info->detail : "no reason given");
-	}
-	if (!list_empty(&r->held) && s->n_owed <= LIMIT_SINK_WINDOW / 2 && relay_has_room(r))
-		loop_defer(r->loop, &r->wake_held);
-	r->on_status(r->userdata);
-	relay_check_quiet(r);
-}
-
-static void on_dropped(void *userdata, _unused_ struct sink *s, struct delivery *d)
-{
-	struct relay *r = userdata;
-
-	store_settle(r->store, d->change, STORE_DROPPED);
-}
-
 static void on_sink_state(void *userdata, struct sink *s, _unused_ const struct verdict_info *info)
 {
 	struct relay *r = userdata;
-	struct relay_sink *rs = relay_sink_of(r, s);
+	struct relay_sink *rs = relay_sink_of(s);
 	struct relay_sink opening = { .relay = r, .state = SINK_OPEN };
+	int k = 0;
 
 	/* A sink that cannot be opened says so before sink_new() has handed it over. */
 	log_sink_status(rs ? rs : &opening, s);
-	if (!list_empty(&r->held) && relay_has_room(r))
-		loop_defer(r->loop, &r->wake_held);
+	if (rs && (s->state == SINK_GONE) != store_is_gone(r->store, rs->id))
+		k = store_set_gone(r->store, rs->id, s->state == SINK_GONE);
+	if (k < 0)
+		loop_fail(r->loop, error_fold(k));
 	r->on_status(r->userdata);
 	relay_check_quiet(r);
 }
@@ -317,6 +179,8 @@ static struct relay_database *database_free(struct relay_database *d)
 		r->n_listening--;
 	if (d->attempted)
 		r->n_attempted--;
+	if (d->n_lost > 0)
+		r->n_losing--;
 	list_del(&d->held);
 	free(d);
 	return NULL;
@@ -333,12 +197,16 @@ static int database_new(struct relay_database **ret, struct relay *r,
 	d->relay = r;
 	d->conf = conf;
 	list_init(&d->held);
-	k = source_new(&d->source, &r->source_env, conf, store_get_cursor(r->store, conf->name),
-		       &source_callbacks, d);
+	k = store_name(&d->id, r->store, STORE_DATABASE, conf->name);
+	if (k == 0)
+		k = source_new(&d->source, &r->source_env, conf, store_get_cursor(r->store, d->id),
+			       &source_callbacks, d);
 	if (k < 0) {
 		free(d);
 		return error_fold(k);
 	}
+	if (r->spool_was_reset)
+		source_read_again(d->source);
 	*ret = d;
 	return 0;
 }
@@ -396,6 +264,7 @@ static struct relay_sink *relay_sink_free(struct relay_sink *rs)
 {
 	if (!rs)
 		return NULL;
+	relay_spool_remove_sink(rs);
 	rs->sink = sink_free(rs->sink);
 	free(rs);
 	return NULL;
@@ -412,6 +281,12 @@ static int relay_sink_new(struct relay_sink **ret, struct relay *r, const struct
 	k = sink_new(&rs->sink, conf, &r->sink_env, &r->sink_callbacks);
 	if (k < 0) {
 		free(rs);
+		return error_fold(k);
+	}
+	rs->sink->owner = rs;
+	k = relay_spool_add_sink(rs);
+	if (k < 0) {
+		(void)relay_sink_free(rs);
 		return error_fold(k);
 	}
 	rs->state = rs->sink->state;
@@ -445,8 +320,8 @@ static int relay_apply_sinks(struct relay *r, struct config *new)
 
 		if (order < 0) {
 			log_sink(r, old[i]->sink, LOG_NOTICE, MSG_SINK_REMOVED,
-				 "removed by the configuration, %" PRIu64 " deliveries that it was "
-				 "owed are dropped",
+				 "removed by the configuration; %" PRIu64 " deliveries that it is "
+				 "owed are kept for as long as spool.retention says",
 				 old[i]->sink->n_owed);
 			(void)relay_sink_free(old[i++]);
 		} else if (order > 0) {
@@ -477,10 +352,15 @@ int relay_apply(struct relay *r, struct config *config)
 	log_apply(r->log, config);
 	for (size_t i = 0; i < config->warnings.n; i++)
 		log_relay(r, LOG_WARNING, MSG_CONFIG_WARNING, "%s", config->warnings.items[i]);
+	k = relay_spool_apply(r, config);
 	/* Sinks first: a new source's first change finds them. */
-	k = relay_apply_sinks(r, config);
+	if (k == 0)
+		k = relay_apply_sinks(r, config);
+	if (k == 0)
+		k = relay_spool_set_sinks(r);
 	if (k == 0)
 		k = relay_apply_databases(r, config);
+	r->spool_was_reset = false;
 	r->config = config;
 	(void)config_free(old);
 	if (k < 0)
@@ -556,22 +436,18 @@ int relay_new(struct relay **ret, struct loop *l, struct log *log)
 		return error_origin(-ENOMEM);
 	r->loop = l;
 	r->log = log;
-	r->store_callbacks = (struct store_callbacks){ .on_admitted = on_admitted, .userdata = r };
 	r->sink_callbacks = (struct sink_callbacks){
-		.on_settled = on_settled,
-		.on_dropped = on_dropped,
 		.on_state = on_sink_state,
 		.on_quiet = on_sink_quiet,
 		.on_notice = on_sink_notice,
 		.userdata = r,
 	};
+	relay_spool_init_callbacks(&r->sink_callbacks);
 	list_init(&r->held);
-	loop_task_init(&r->wake_held, relay_wake_held, r);
 	relay_name_host(r);
 	loop_watch_lag(l, LAG_LIMIT, log_lag, r);
 	if ((k = loop_timer_new(&r->start_timer, l, on_start_patience, r)) < 0 ||
 	    (k = loop_timer_new(&r->stop_timer, l, on_stop_patience, r)) < 0 ||
-	    (k = store_new(&r->store, clock_realtime(), &r->store_callbacks)) < 0 ||
 	    (k = resolver_new(&r->resolver, l, RESOLVER_THREADS)) < 0 ||
 	    (k = http_new(&r->http, l, r->resolver)) < 0 ||
 	    (k = gate_new(&r->gate, l, LIMIT_HANDSHAKES)) < 0) {
@@ -596,12 +472,14 @@ struct relay *relay_free(struct relay *r)
 	for (size_t i = 0; i < r->n_sinks; i++)
 		(void)relay_sink_free(r->sinks[i]);
 	free(r->sinks);
-	loop_task_cancel(&r->wake_held);
+	if (r->store)
+		loop_task_cancel(&r->room_changed);
 	r->gate = gate_free(r->gate);
 	r->http = http_free(r->http);
 	r->resolver = resolver_free(r->resolver);
 	r->store = store_free(r->store);
 	r->stop_timer = loop_timer_free(r->stop_timer);
+	r->count_timer = loop_timer_free(r->count_timer);
 	r->start_timer = loop_timer_free(r->start_timer);
 	r->config = config_free(r->config);
 	loop_watch_lag(r->loop, 0, NULL, NULL);

@@ -1,9 +1,10 @@
 #pragma once
 
 /*
- * The relay: the only place that knows sources, sinks and the store. A source's change goes to the
- * store, which gives it its sequence; then to the lane of each sink whose route it matches; each
- * verdict goes back to the store.
+ * The relay: the only place that knows sources, sinks and the store. relay.c makes, changes and ends them
+ * as the configuration says; relay_spool.c is the way of a change: a source's goes to the store, which
+ * gives it its sequence, with the lanes of the sinks whose routes it matches; then to those lanes;
+ * each verdict goes back to the store.
  *
  * All on the loop's thread. The arrays are parallel to those of the configuration, by name.
  */
@@ -11,6 +12,7 @@
 #include <stdbool.h>
 
 #include "base/clock.h"
+#include "base/limits.h"
 #include "base/list.h"
 #include "base/log.h"
 #include "loop/loop.h"
@@ -37,12 +39,19 @@ struct relay_database {
 	usec_t logged;          /* when last_error was logged last */
 	usec_t rejected_logged; /* when a rejected payload was logged last; 0: never */
 	uint64_t n_changes, n_payloads_rejected, n_reconnects;
+	store_id id;
+	uint64_t
+		n_lost; /* listen mode: notifications for which there was no room; a resync is due */
 	struct list held; /* relay->held: its source was told not to read on */
 };
 
 struct relay_sink {
 	struct relay *relay;
 	struct sink *sink;
+	store_id id;
+	uint64_t n_dropped; /* deliveries that gave way to a resync */
+	usec_t dropped_logged;
+	bool counted;          /* the store has told what it was owed from before */
 	enum sink_state state; /* as it was last logged */
 	usec_t unwell_since;   /* CLOCK_MONOTONIC; 0: it is well */
 	bool told;             /* in the log, that it is unwell */
@@ -63,18 +72,23 @@ struct relay {
 	struct sink_env sink_env;
 	struct source_env source_env;
 	struct sink_callbacks sink_callbacks;
-	struct store_callbacks store_callbacks;
 
 	struct relay_database **databases;
 	struct relay_sink **sinks;
 	size_t n_databases, n_sinks;
 	size_t n_listening, n_attempted;
 	struct list held;
+	size_t n_losing;      /* databases with n_lost */
+	bool spool_was_reset; /* at the start: journals are read from their oldest row */
+	store_id uncounted
+		[LIMIT_CONFIG_SINKS]; /* of sinks that were freed before their count came */
+	size_t n_uncounted;
 
-	struct loop_task wake_held;
+	struct loop_task room_changed;
 	struct loop_timer
 		*start_timer; /* READY does not wait longer than this for dead databases */
 	struct loop_timer *stop_timer;
+	struct loop_timer *count_timer; /* sinks do not wait longer for what the spool owes them */
 	bool ready, stopping;
 
 	/* Of long turns of the loop: when one was logged last (its own fault, the machine's), and how many
@@ -101,6 +115,9 @@ int relay_apply(struct relay *r, struct config *config) _must_check_;
 /* Closes the sources; what is owed to sinks that are well is delivered, for at most 10 s; then
  * on_stopped(). */
 void relay_stop(struct relay *r);
+
+/* A sink has become quiet, perhaps: ends a stop. */
+void relay_check_quiet(struct relay *r);
 
 /* One line for STATUS= (sd_notify(3)). Returns @buf. */
 char *relay_status_line(const struct relay *r, char *buf, size_t n);

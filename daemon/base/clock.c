@@ -9,7 +9,7 @@ static usec_t clock_read(clockid_t id)
 {
 	struct timespec ts;
 
-	/* Cannot fail for these two clocks with a valid pointer. */
+	/* Cannot fail for these clocks with a valid pointer. */
 	(void)clock_gettime(id, &ts);
 	return (usec_t)ts.tv_sec * USEC_PER_SEC + (usec_t)ts.tv_nsec / 1000;
 }
@@ -22,6 +22,11 @@ usec_t clock_monotonic(void)
 usec_t clock_realtime(void)
 {
 	return clock_read(CLOCK_REALTIME);
+}
+
+usec_t clock_boottime(void)
+{
+	return clock_read(CLOCK_BOOTTIME);
 }
 
 /* Writes the 19 characters up to the seconds; returns what the fraction is to be taken of. */

@@ -16,9 +16,10 @@ typedef uint64_t usec_t;
 #define USEC_PER_SEC  ((usec_t)1000000)
 #define USEC_INFINITY UINT64_MAX
 
-/* CLOCK_MONOTONIC and CLOCK_REALTIME. */
+/* CLOCK_MONOTONIC, CLOCK_REALTIME, and CLOCK_BOOTTIME, which goes on while the machine sleeps. */
 usec_t clock_monotonic(void);
 usec_t clock_realtime(void);
+usec_t clock_boottime(void);
 
 /* @a + @b, USEC_INFINITY where that would overflow. */
 static inline usec_t usec_add(usec_t a, usec_t b)

@@ -31,6 +31,7 @@ struct draft {
 	const char *tag;
 	char id[37];
 	char time[TIMESTAMP_SIZE];
+	int64_t happened;
 	usec_t recorded;
 	const struct payload *said; /* whose strings and objects are wanted, or NULL */
 	const char *payload;
@@ -206,6 +207,7 @@ static int change_make(struct change **ret, const struct draft *d)
 	c->arena = arena;
 	c->kind = d->kind;
 	c->recorded = d->recorded;
+	c->happened = d->happened;
 	memcpy(c->id, d->id, sizeof(c->id));
 	if (n_objects > 0) {
 		c->objects = c->arena;
@@ -231,10 +233,12 @@ static void set_time(struct draft *d, const char *text)
 {
 	struct timestamp t;
 
-	if (text && timestamp_parse(&t, text, strlen(text)))
+	if (text && timestamp_parse(&t, text, strlen(text))) {
 		(void)timestamp_format(d->time, &t);
-	else
+		d->happened = t.usec;
+	} else {
 		(void)clock_stamp_msec(d->time, d->recorded);
+	}
 }
 
 /* --- from the journal --- */
@@ -436,6 +440,121 @@ int change_new_resync(struct change **ret, const char *database, enum resync_rea
 	if (r < 0)
 		return error_fold(r);
 	(*ret)->reason = reason;
+	return 0;
+}
+
+/* --- kept and made again --- */
+
+void change_get_record(struct change_record *ret, const struct change *c)
+{
+	*ret = (struct change_record){
+		.kind = c->kind,
+		.reason = c->reason,
+		.from_journal = c->from_journal,
+		.payload_is_json = c->payload_is_json,
+		.incomplete = c->incomplete,
+		.truncated = c->truncated,
+		.database = c->database,
+		.channel = c->channel,
+		.id = c->id,
+		.happened = c->happened,
+		.recorded = c->recorded,
+		.payload = c->payload.data,
+		.n_payload = c->payload.len,
+	};
+	if (!c->incomplete)
+		return;
+	ret->said[CHANGE_SAID_TAG] = c->tag;
+	ret->said[CHANGE_SAID_TIME] = c->time;
+	ret->said[CHANGE_SAID_SERVER_DATABASE] = c->server_database;
+	ret->said[CHANGE_SAID_USER] = c->user;
+	ret->said[CHANGE_SAID_ROLE] = c->role;
+	ret->said[CHANGE_SAID_APPLICATION] = c->application;
+	ret->said[CHANGE_SAID_CLIENT] = c->client;
+}
+
+/* A payload that the relay made for a row that cannot be used says less than what was understood. */
+static int draft_incomplete(struct draft *d, struct payload *p, const struct change_record *record)
+{
+	static const enum payload_key keys[_CHANGE_SAID_N] = {
+		[CHANGE_SAID_TAG] = PAYLOAD_TAG,
+		[CHANGE_SAID_TIME] = PAYLOAD_TIMESTAMP,
+		[CHANGE_SAID_SERVER_DATABASE] = PAYLOAD_DATABASE,
+		[CHANGE_SAID_USER] = PAYLOAD_USER,
+		[CHANGE_SAID_ROLE] = PAYLOAD_ROLE,
+		[CHANGE_SAID_APPLICATION] = PAYLOAD_APPLICATION,
+		[CHANGE_SAID_CLIENT] = PAYLOAD_CLIENT,
+	};
+	const char *time = record->said[CHANGE_SAID_TIME];
+
+	if (!record->said[CHANGE_SAID_TAG] || !time || strlen(time) >= sizeof(d->time))
+		return CHANGE_E_DAMAGED;
+	for (size_t i = 0; i < _CHANGE_SAID_N; i++) {
+		if (!record->said[i])
+			continue;
+		p->strings[keys[i]] = p->text.len + 1;
+		strbuf_add(&p->text, record->said[i], strlen(record->said[i]) + 1);
+	}
+	p->incomplete = true;
+	p->truncated = record->truncated;
+	d->said = p;
+	d->tag = record->said[CHANGE_SAID_TAG];
+	memcpy(d->time, time, strlen(time) + 1);
+	return strbuf_error(&p->text);
+}
+
+static int draft_record(struct draft *d, struct payload *p, const struct change_record *record)
+{
+	int r;
+
+	if (record->kind != CHANGE_DDL) {
+		if (record->kind == CHANGE_RESYNC)
+			d->tag = "RESYNC";
+		set_time(d, NULL);
+		return 0;
+	}
+	if (record->incomplete)
+		return draft_incomplete(d, p, record);
+	r = payload_read(p, record->payload, record->n_payload);
+	if (r < 0)
+		return error_fold(r);
+	if (r)
+		return CHANGE_E_DAMAGED;
+	if (record->from_journal)
+		d->said = p;
+	d->tag = payload_string(p, PAYLOAD_TAG);
+	set_time(d, payload_string(p, PAYLOAD_TIMESTAMP));
+	return 0;
+}
+
+int change_new_record(struct change **ret, const struct change_record *record)
+{
+	_cleanup_(payload_done) struct payload p;
+	struct draft d = {
+		.kind = record->kind,
+		.database = record->database,
+		.channel = record->channel,
+		.happened = record->happened,
+		.recorded = record->recorded,
+		.payload = record->payload,
+		.n_payload = record->n_payload,
+		.is_json = record->payload_is_json,
+	};
+	int r;
+
+	payload_init(&p);
+	if (!copy_id(d.id, record->id))
+		return CHANGE_E_DAMAGED;
+	r = draft_record(&d, &p, record);
+	if (r == CHANGE_E_DAMAGED)
+		return CHANGE_E_DAMAGED;
+	if (r < 0)
+		return error_fold(r);
+	r = change_make(ret, &d);
+	if (r < 0)
+		return error_fold(r);
+	(*ret)->from_journal = record->from_journal;
+	(*ret)->reason = record->reason;
 	return 0;
 }
 

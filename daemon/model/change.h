@@ -63,6 +63,8 @@ struct bytes {
 	size_t len;
 };
 
+struct store_op;
+
 struct change {
 	unsigned int n_ref;
 	enum change_kind kind;
@@ -73,7 +75,8 @@ struct change {
 	char *tag;         /* "CREATE TABLE", "RESYNC"; NULL for a notification that is no DDL;
 			      CHANGE_TAG_UNKNOWN where a row could not be read so far */
 	char *time; /* RFC 3339 with Z: when the DDL ran, as the payload says; else `recorded` */
-	usec_t recorded; /* CLOCK_REALTIME: when the relay took it in */
+	int64_t happened; /* `time` in µs since 1970; 0: the payload tells no point in time */
+	usec_t recorded;  /* CLOCK_REALTIME: when the relay took it in */
 	bool from_journal;
 	bool incomplete; /* the objects could not be had: match them with "*" only */
 	bool truncated;  /* more objects than listed */
@@ -94,6 +97,7 @@ struct change {
 
 	struct bytes encodings[_ENCODING_N]; /* change_encoding() only */
 	void *arena;                         /* holds the objects, all strings and the payload */
+	struct store_op *store_op; /* the store's own: where this change waits to be written */
 };
 
 struct change *change_ref(struct change *c);
@@ -135,6 +139,42 @@ int change_new_notification(struct change **ret, const char *database, const cha
 /* A resync for @database. -ENOMEM, -EINVAL (@id is no UUID). */
 int change_new_resync(struct change **ret, const char *database, enum resync_reason reason,
 		      const char *id, usec_t recorded) _must_check_;
+
+/* The strings of an incomplete change, which its payload need not tell. */
+enum change_said {
+	CHANGE_SAID_TAG,
+	CHANGE_SAID_TIME,
+	CHANGE_SAID_SERVER_DATABASE,
+	CHANGE_SAID_USER,
+	CHANGE_SAID_ROLE,
+	CHANGE_SAID_APPLICATION,
+	CHANGE_SAID_CLIENT,
+	_CHANGE_SAID_N,
+};
+
+/* What must be kept of a change so that an equal one can be made of it: the rest follows from its
+ * payload. Nothing is owned. */
+struct change_record {
+	enum change_kind kind;
+	enum resync_reason reason;
+	bool from_journal, payload_is_json, incomplete, truncated;
+	const char *database, *channel, *id;
+	int64_t happened;
+	usec_t recorded;
+	const char *payload;
+	size_t n_payload;
+	const char *said[_CHANGE_SAID_N]; /* while `incomplete`; NULL: null or absent */
+};
+
+void change_get_record(struct change_record *ret, const struct change *c);
+
+enum {
+	CHANGE_E_DAMAGED = 1, /* no change has such a record */
+};
+
+/* A change equal to the one whose record that was: the same in all encodings, given the same sequence
+ * and `replayed`. -ENOMEM. */
+int change_new_record(struct change **ret, const struct change_record *record) _must_check_;
 
 /* A random (version 4) UUID, lower case. */
 void change_random_id(char id[37]);

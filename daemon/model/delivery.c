@@ -2,7 +2,8 @@
 
 #include "base/error.h"
 
-int delivery_new(struct delivery **ret, struct lane *lane, struct change *c, usec_t now)
+int delivery_new(struct delivery **ret, struct lane *lane, struct change *c, uint64_t position,
+		 int64_t since)
 {
 	struct delivery *d = calloc(1, sizeof(*d));
 
@@ -11,7 +12,8 @@ int delivery_new(struct delivery **ret, struct lane *lane, struct change *c, use
 	list_init(&d->link);
 	d->lane = lane;
 	d->change = change_ref(c);
-	d->since = now;
+	d->position = position;
+	d->since = since;
 	*ret = d;
 	return 0;
 }

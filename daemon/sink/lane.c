@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/limits.h"
 #include "sink/sink.h"
+#include "sink/window.h"
 
 static int compare_lanes(const void *a, const void *b)
 {
@@ -29,6 +30,7 @@ static int lane_new(struct lane **ret, struct sink *s, const char *database)
 	list_init(&l->link);
 	list_init(&l->queue);
 	list_init(&l->done_link);
+	list_init(&l->hungry_link);
 	l->database = strdup(database);
 	if (!l->database || !tsearch(l, &s->lanes_by_database, compare_lanes)) {
 		free(l->database);
@@ -40,13 +42,20 @@ static int lane_new(struct lane **ret, struct sink *s, const char *database)
 	return 0;
 }
 
-int lane_get(struct lane **ret, struct sink *s, const char *database)
+struct lane *lane_find(const struct sink *s, const char *database)
 {
 	struct lane **node = tfind(database, &s->lanes_by_database, compare_with_name);
 
-	if (!node)
+	return node ? *node : NULL;
+}
+
+int lane_get(struct lane **ret, struct sink *s, const char *database)
+{
+	struct lane *l = lane_find(s, database);
+
+	if (!l)
 		return error_fold(lane_new(ret, s, database));
-	*ret = *node;
+	*ret = l;
 	return 0;
 }
 
@@ -58,12 +67,17 @@ struct lane *lane_free(struct lane *l)
 		return NULL;
 	if (l->state == LANE_BUSY)
 		l->sink->n_in_flight--;
-	l->sink->n_owed -= l->n_queue;
+	window_stop_loading(l);
+	l->sink->n_owed -= l->n_queue + l->n_stored;
+	l->sink->bytes_owed -= l->bytes + l->bytes_stored;
+	l->sink->n_queued -= l->n_queue;
+	l->sink->bytes_queued -= l->bytes;
 	while ((d = list_first(&l->queue, struct delivery, link)))
 		(void)delivery_free(d);
 	(void)tdelete(l, &l->sink->lanes_by_database, compare_lanes);
 	list_del(&l->link);
 	list_del(&l->done_link);
+	list_del(&l->hungry_link);
 	l->timer = loop_timer_free(l->timer);
 	free(l->done_detail);
 	free(l->database);
@@ -83,6 +97,21 @@ void lane_set_state(struct lane *l, enum lane_state state)
 	list_append(&l->sink->lanes[state], &l->link);
 }
 
+void lane_begin_submission(struct lane *l, unsigned int n)
+{
+	struct delivery *d;
+
+	assert(n > 0 && n <= l->n_queue);
+	l->n_busy = 0;
+	list_for_each_entry(d, &l->queue, link) {
+		d->attempts++;
+		if (++l->n_busy == n)
+			break;
+	}
+	l->last_busy = &d->link;
+	lane_set_state(l, LANE_BUSY);
+}
+
 struct delivery *lane_first(struct lane *l)
 {
 	assert(!list_empty(&l->queue));
@@ -93,6 +122,8 @@ unsigned int lane_batch_max(const struct lane *l)
 {
 	const struct sink_conf *conf = l->sink->conf;
 
+	if (conf->type == SINK_UNIX && conf->unix_.mode == UNIX_LISTEN)
+		return LIMIT_BATCH_CHANGES;
 	return conf->type == SINK_WEBHOOK ? MAX(conf->webhook.batch_max, 1U) : 1;
 }
 
@@ -167,49 +198,54 @@ void lane_rest(struct lane *l)
 	lane_set_state(l, LANE_RESTING);
 }
 
-static void lane_added(struct lane *l, const struct change *c)
+static void lane_added(struct lane *l, const struct delivery *d)
 {
 	l->n_queue++;
-	l->bytes += c->payload.len;
+	l->bytes += d->change->payload.len;
+	l->last = MAX(l->last, d->position);
+	l->sink->n_queued++;
+	l->sink->bytes_queued += d->change->payload.len;
 	l->sink->n_owed++;
-	l->sink->bytes_owed += c->payload.len;
+	l->sink->bytes_owed += d->change->payload.len;
 	if (l->state == LANE_IDLE) {
 		lane_set_state(l, LANE_READY);
 		lane_rest(l);
+		loop_defer(l->sink->env->loop, &l->sink->dispatch);
 	} else if (l->state == LANE_RESTING && lane_is_hurried(l)) {
 		lane_wake(l);
 	}
 }
 
-int lane_append(struct lane *l, struct change *c)
+void lane_append_delivery(struct lane *l, struct delivery *d)
+{
+	list_append(&l->queue, &d->link);
+	lane_added(l, d);
+}
+
+int lane_append(struct lane *l, struct change *c, uint64_t position)
 {
 	struct delivery *d;
 	int r;
 
-	r = delivery_new(&d, l, c, loop_now(l->sink->env->loop));
+	r = delivery_new(&d, l, c, position, (int64_t)loop_now(l->sink->env->loop));
 	if (r < 0)
 		return error_fold(r);
-	list_append(&l->queue, &d->link);
-	lane_added(l, c);
+	lane_append_delivery(l, d);
 	return 0;
 }
 
 /* Behind the members of the submission under way: the place of the oldest that waits. */
 static struct list *lane_waiting(struct lane *l)
 {
-	struct list *at = l->queue.next;
-
-	for (unsigned int i = 0; i < l->n_busy; i++)
-		at = at->next;
-	return at;
+	return l->n_busy > 0 ? l->last_busy->next : l->queue.next;
 }
 
-int lane_prepend(struct lane *l, struct change *c)
+int lane_prepend(struct lane *l, struct change *c, uint64_t position)
 {
 	struct delivery *d;
 	int r;
 
-	r = delivery_new(&d, l, c, loop_now(l->sink->env->loop));
+	r = delivery_new(&d, l, c, position, (int64_t)loop_now(l->sink->env->loop));
 	if (r < 0)
 		return error_fold(r);
 	list_insert_before(lane_waiting(l), &d->link);
@@ -217,7 +253,7 @@ int lane_prepend(struct lane *l, struct change *c)
 	l->n_batch = 0;
 	if (l->n_single > 0)
 		l->n_single++;
-	lane_added(l, c);
+	lane_added(l, d);
 	return 0;
 }
 
@@ -247,13 +283,30 @@ void lane_unlink(struct lane *l, struct delivery *d)
 	list_del(&d->link);
 	l->n_queue--;
 	l->bytes -= d->change->payload.len;
+	l->sink->n_queued--;
+	l->sink->bytes_queued -= d->change->payload.len;
 	l->sink->n_owed--;
 	l->sink->bytes_owed -= d->change->payload.len;
 	l->n_batch = 0;
+	window_drained(l);
 	if (l->n_queue > 0)
 		return;
 	if (l->state == LANE_DELAYED || l->state == LANE_RESTING)
 		loop_timer_disarm(l->timer);
 	if (l->state != LANE_BUSY)
 		lane_set_state(l, LANE_IDLE);
+}
+
+bool lane_can_give(struct lane *l)
+{
+	struct list *at;
+
+	if (l->database[0] && l->n_queue - l->n_busy > 1)
+		return true;
+	/* Resyncs that stand for others come first. */
+	for (at = lane_waiting(l); at != &l->queue; at = at->next) {
+		if (list_entry(at, struct delivery, link)->change->kind != CHANGE_RESYNC)
+			return true;
+	}
+	return false;
 }

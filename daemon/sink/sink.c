@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/limits.h"
 #include "base/text.h"
+#include "sink/window.h"
 
 #define MAX_REJECTIONS 3u
 
@@ -121,6 +122,14 @@ void sink_resume(struct sink *s)
 		sink_start(s);
 }
 
+void sink_stay_gone(struct sink *s)
+{
+	static const struct verdict_info info = { .detail = "it has said so before the start" };
+
+	sink_note_error(s, &info);
+	sink_set_state(s, SINK_GONE, &info);
+}
+
 void sink_enable(struct sink *s)
 {
 	if (s->state == SINK_GONE)
@@ -147,8 +156,7 @@ static int lane_members(struct lane *l, unsigned int *ret)
 
 static int sink_submit(struct sink *s, struct lane *l)
 {
-	unsigned int n, i = 0;
-	struct delivery *d;
+	unsigned int n;
 	int r;
 
 	r = lane_members(l, &n);
@@ -156,17 +164,11 @@ static int sink_submit(struct sink *s, struct lane *l)
 		return error_fold(r);
 	/* What it leaves behind follows at once. */
 	l->not_before = 0;
-	if (n == l->n_queue && l->n_single == 0)
+	if (n == l->n_queue && l->n_stored == 0 && l->n_single == 0)
 		r = lane_begin_interval(l);
 	if (r < 0)
 		return error_fold(r);
-	list_for_each_entry(d, &l->queue, link) {
-		if (i++ == n)
-			break;
-		d->attempts++;
-	}
-	l->n_busy = n;
-	lane_set_state(l, LANE_BUSY);
+	lane_begin_submission(l, n);
 	if (s->state == SINK_PROBING)
 		s->probe = l;
 	return error_fold(s->ops->submit(s, lane_first(l), n));
@@ -200,18 +202,27 @@ static void sink_wake_resting(struct sink *s)
 void sink_hurry(struct sink *s)
 {
 	s->hurried = true;
+	s->closing = true;
 	sink_wake_resting(s);
 }
 
-int sink_owe(struct sink *s, struct change *c)
+const char *sink_lane_key(const struct sink *s, const char *database)
+{
+	return s->ops->one_lane && s->ops->one_lane(s->conf) ? "" : database;
+}
+
+int sink_owe(struct sink *s, struct change *c, uint64_t position)
 {
 	struct lane *l;
 	int r;
 
-	r = lane_get(&l, s, c->database);
+	r = lane_get(&l, s, sink_lane_key(s, c->database));
 	if (r < 0)
 		return error_fold(r);
-	r = lane_append(l, c);
+	if (window_has_room(l))
+		r = lane_append(l, c, position);
+	else
+		window_pass(l, c);
 	if (r < 0)
 		return error_fold(r);
 	if (s->n_owed >= LIMIT_SINK_WINDOW / 2)
@@ -238,12 +249,12 @@ static void sink_settle(struct sink *s, struct delivery *d, enum verdict why,
 
 static bool delivery_is_too_old(const struct delivery *d, usec_t give_up_after, usec_t now)
 {
-	return usec_sub(now, d->since) > give_up_after;
+	int64_t age = (int64_t)now - d->since;
+
+	return age > 0 && (usec_t)age > give_up_after;
 }
 
-/* The sink has just shown that it is unwell: what is too old is given up, from each lane's front, so
- * that the order of the others holds. Linear in the lanes, at most once a backoff. */
-static void sink_expire(struct sink *s, const struct verdict_info *info)
+void sink_expire(struct sink *s, const struct verdict_info *info)
 {
 	usec_t now = loop_now(s->env->loop);
 	struct lane *l, *safe;
@@ -267,6 +278,21 @@ static void lane_end_submission(struct lane *l)
 	lane_set_state(l, l->n_queue > 0 ? LANE_READY : LANE_IDLE);
 }
 
+/* Its first @n stay owed. */
+static void note_attempts(struct lane *l, unsigned int n)
+{
+	const struct sink_callbacks *callbacks = l->sink->callbacks;
+	const struct delivery *d;
+
+	if (!callbacks->on_attempt)
+		return;
+	list_for_each_entry(d, &l->queue, link) {
+		if (n-- == 0)
+			break;
+		callbacks->on_attempt(callbacks->userdata, l->sink, d);
+	}
+}
+
 static void sink_reject(struct sink *s, struct delivery *d, unsigned int n,
 			const struct verdict_info *info)
 {
@@ -278,6 +304,7 @@ static void sink_reject(struct sink *s, struct delivery *d, unsigned int n,
 	l->n_batch = 0;
 	if (n > 1) {
 		l->n_single = n;
+		note_attempts(l, n);
 		return;
 	}
 	/* The next try takes nothing with it. */
@@ -286,6 +313,7 @@ static void sink_reject(struct sink *s, struct delivery *d, unsigned int n,
 		sink_settle(s, d, VERDICT_REJECT, info);
 		return;
 	}
+	note_attempts(l, 1);
 	/* Only its lane waits with it. */
 	r = lane_delay(l,
 		       MIN(s->conf->backoff.initial << (d->rejections - 1), s->conf->backoff.max));
@@ -342,10 +370,12 @@ void sink_done(struct sink *s, struct delivery *d, enum verdict v, const struct 
 		break;
 	case VERDICT_RETRY:
 		lane_keep_batch(l, n);
+		note_attempts(l, n);
 		sink_retry(s, was_probe, info);
 		break;
 	case VERDICT_GONE:
 		lane_keep_batch(l, n);
+		note_attempts(l, n);
 		if (s->state == SINK_GONE)
 			break;
 		sink_note_error(s, info);
@@ -419,6 +449,8 @@ int sink_new(struct sink **ret, const struct sink_conf *conf, const struct sink_
 	for (int i = 0; i < _LANE_STATE_N; i++)
 		list_init(&s->lanes[i]);
 	list_init(&s->done_later);
+	list_init(&s->hungry);
+	loop_task_init(&s->feed, window_feed, s);
 	loop_task_init(&s->dispatch, sink_dispatch, s);
 	loop_task_init(&s->complete, sink_complete, s);
 	backoff_init(&s->backoff, BACKOFF_DOUBLING, conf->backoff.initial, conf->backoff.max);
@@ -459,7 +491,8 @@ static void sink_drop_lane(struct sink *s, struct lane *l)
 
 	while ((d = lane_oldest_waiting(l))) {
 		lane_unlink(l, d);
-		s->callbacks->on_dropped(s->callbacks->userdata, s, d);
+		if (s->callbacks->on_dropped)
+			s->callbacks->on_dropped(s->callbacks->userdata, s, d);
 		(void)delivery_free(d);
 	}
 	(void)lane_free(l);
@@ -477,6 +510,7 @@ struct sink *sink_free(struct sink *s)
 		while ((l = list_first(&s->lanes[i], struct lane, link)))
 			sink_drop_lane(s, l);
 	}
+	loop_task_cancel(&s->feed);
 	loop_task_cancel(&s->dispatch);
 	loop_task_cancel(&s->complete);
 	s->timer = loop_timer_free(s->timer);
@@ -548,23 +582,6 @@ int sink_reconfigure(struct sink *s, const struct sink_conf *conf)
 	return error_fold(r);
 }
 
-/* Bytes that could be given back; 0 where only a resync waits. */
-static uint64_t lane_spare_bytes(struct lane *l)
-{
-	const struct delivery *d = lane_oldest_waiting(l), *busy;
-	uint64_t bytes = l->bytes;
-	unsigned int i = 0;
-
-	if (!d || (l->n_queue - l->n_busy == 1 && d->change->kind == CHANGE_RESYNC))
-		return 0;
-	list_for_each_entry(busy, &l->queue, link) {
-		if (i++ == l->n_busy)
-			break;
-		bytes -= busy->change->payload.len;
-	}
-	return bytes;
-}
-
 struct lane *sink_fullest_lane(struct sink *s)
 {
 	struct lane *best = NULL, *l;
@@ -572,20 +589,18 @@ struct lane *sink_fullest_lane(struct sink *s)
 
 	for (int i = 0; i < _LANE_STATE_N; i++) {
 		list_for_each_entry(l, &s->lanes[i], link) {
-			uint64_t spare = l->bytes > most ? lane_spare_bytes(l) : 0;
-
-			if (spare > most) {
-				most = spare;
+			if (l->bytes + l->bytes_stored > most && (l->loading || lane_can_give(l))) {
+				most = l->bytes + l->bytes_stored;
 				best = l;
 			}
 		}
 	}
-	return best;
+	return best && lane_can_give(best) ? best : NULL;
 }
 
 bool sink_is_quiet(const struct sink *s)
 {
 	if (s->n_in_flight > 0)
 		return false;
-	return (s->state != SINK_OPEN && s->state != SINK_PROBING) || s->n_owed == 0;
+	return (s->state != SINK_OPEN && s->state != SINK_PROBING) || s->n_queued == 0;
 }

@@ -78,11 +78,32 @@ struct sink_ops {
 	 * unless conf's batch allows more). Answers later with one sink_done() for all of them.
 	 * Negative: our failure; nothing is under way then. */
 	int (*submit)(struct sink *s, struct delivery *d, unsigned int n);
+	/* One lane for all databases: receivers see the order of sequences. NULL: never. */
+	bool (*one_lane)(const struct sink_conf *conf);
 	/* How many of the @n deliveries from @d on, more than one, one submission can take: *ret is 1 to
 	 * @n. NULL: all of them. A batch that is tried again keeps its members without being asked. */
 	int (*fit)(struct sink *s, const struct delivery *d, unsigned int n, unsigned int *ret);
 	/* Ends everything; no sink_done() after this. Takes a half-opened sink. */
 	void (*close)(struct sink *s);
+};
+
+/* Where what was sent is kept (the spool), for kinds whose receivers may ask for it. */
+struct sink_history {
+	void (*fn)(void *userdata, struct sink_history *h); /* the answer, once */
+	void *userdata;
+	uint64_t after; /* changes with a higher sequence ... */
+	uint64_t until; /* ... up to this one; 0: all */
+
+	/* The answer, valid during fn(); the callee takes references of what it keeps. */
+	struct change **changes; /* by sequence, ascending; of all databases, whoever got them */
+	size_t n;
+	bool more;       /* there are more behind these */
+	bool incomplete; /* changes behind `after` are gone: of any of these databases */
+	const char *const *databases;
+	size_t n_databases;
+	bool failed; /* it cannot be read now: as if all were gone */
+
+	void *impl; /* the owner's; NULL: not asked */
 };
 
 /* What the relay hears; all on the loop's thread. None may free the sink. */
@@ -91,12 +112,23 @@ struct sink_callbacks {
 	 * three times; RETRY: too old). The delivery is freed after the call. */
 	void (*on_settled)(void *userdata, struct sink *s, struct delivery *d, enum verdict why,
 			   const struct verdict_info *info);
-	/* @d leaves its lane because the sink is freed; freed after the call. */
+	/* @d leaves its lane because the sink is freed; freed after the call. May be NULL. */
 	void (*on_dropped)(void *userdata, struct sink *s, struct delivery *d);
 	/* The state changed, or the reason of a backoff did. */
 	void (*on_state)(void *userdata, struct sink *s, const struct verdict_info *info);
 	/* An answer left the sink quiet (sink_is_quiet()). May be NULL. */
 	void (*on_quiet)(void *userdata, struct sink *s);
+	/* @d was tried and stays owed. May be NULL. */
+	void (*on_attempt)(void *userdata, struct sink *s, const struct delivery *d);
+	/* There is room for more of what @l is owed in the store: at most @limit deliveries and @bytes of
+	 * payloads (but one at least) that lie behind l->last. Answered by window_loaded(). NULL: there is
+	 * no store, and the window has no limits. -ENOMEM. */
+	int (*on_hungry)(void *userdata, struct sink *s, struct lane *l, unsigned int limit,
+			 uint64_t bytes);
+	/* Answered by h->fn(), later, unless history_cancel() comes first. NULL: nothing is kept.
+	 * -ENOMEM. */
+	int (*history_ask)(void *userdata, struct sink *s, struct sink_history *h);
+	void (*history_cancel)(void *userdata, struct sink_history *h);
 	/* Something worth a line in the log that is no change of state (a subscriber dropped). */
 	void (*on_notice)(void *userdata, struct sink *s, int level, const char *message);
 	void *userdata;
@@ -122,9 +154,15 @@ struct sink {
 	unsigned int n_in_flight; /* lanes in LANE_BUSY */
 	struct lane *probe;       /* SINK_PROBING: whose submission it is, NULL: not yet begun */
 	bool opened;              /* ops->open() was good */
-	uint64_t bytes_owed;      /* their payloads */
 	bool hurried;             /* no lane rests */
-	uint64_t n_owed;          /* deliveries in all lanes */
+	bool counting; /* what it is owed in the store is not known yet: window_counted() */
+	bool closing;  /* nothing more is loaded */
+	uint64_t n_owed, bytes_owed;     /* deliveries of all lanes, and their payloads ... */
+	uint64_t n_queued, bytes_queued; /* ... and those of them that are in memory */
+	uint64_t n_asked, bytes_asked;   /* for which the store was asked */
+	struct list hungry;              /* lanes that should be loaded, the longest first */
+	struct loop_task feed;           /* asks the store for them */
+	void *owner;                     /* the relay's */
 
 	/* For the status: why the sink is unwell, gone, or why an open one last refused a delivery. */
 	int last_status;
@@ -146,23 +184,32 @@ struct sink *sink_free(struct sink *s);
  * unwell or gone gets a probe at its new address. Negative: our failure. */
 int sink_reconfigure(struct sink *s, const struct sink_conf *conf) _must_check_;
 
-/* One more change is owed, behind the others of its database. -ENOMEM. */
-int sink_owe(struct sink *s, struct change *c) _must_check_;
+/* The key of the lane for that database: itself, or "". */
+const char *sink_lane_key(const struct sink *s, const char *database);
+/* One more change is owed, behind the others of its lane (@position is higher than theirs): in memory
+ * if the window has room, else in the store only. -ENOMEM. */
+int sink_owe(struct sink *s, struct change *c, uint64_t position) _must_check_;
 
 void sink_pause(struct sink *s);
 void sink_resume(struct sink *s);
 void sink_enable(struct sink *s);
+/* A new one that wanted no more before the daemon was restarted. */
+void sink_stay_gone(struct sink *s);
 
-/* The relay stops: from now on no lane rests, and what rests now goes. */
+/* The relay stops: from now on no lane rests, what rests now goes, and nothing is loaded. */
 void sink_hurry(struct sink *s);
 
-/* The lane whose payloads take most memory, of those that could give some of it back; or NULL. What is
- * under way stays, and so does a resync that waits alone: it stands for others. Linear in the
- * lanes. */
+/* The lane that owes most bytes, of those that could give some of it back; or NULL: there is none, or
+ * the one that owes most is being loaded, and can soon. What is under way stays, and so does a resync
+ * that waits alone: it stands for others. Linear in the lanes. */
 struct lane *sink_fullest_lane(struct sink *s);
 
-/* Nothing is under way, and nothing will be soon: nothing is owed, or the sink waits for the end of a
- * backoff or for somebody. */
+/* The sink is unwell: what is too old is given up, from each lane's front, so that the order of the
+ * others holds. Linear in the lanes that are ready. */
+void sink_expire(struct sink *s, const struct verdict_info *info);
+
+/* Nothing is under way, and nothing will be soon: nothing is in memory, or the sink waits for the end of
+ * a backoff or for somebody. */
 bool sink_is_quiet(const struct sink *s);
 
 /* --- for the kinds ------------------------------------------------------------------------------ */

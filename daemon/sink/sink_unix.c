@@ -1,17 +1,8 @@
 /*
  * A listening Unix socket (stream) that any number of local programs connect to; each change is one
- * line of JSON, to all of them. A change is delivered (OK) once it is queued to whoever is connected.
- *
- * A subscriber may begin with the line {"after": "<sequence>"}, the sequence of the last line it got.
- * This build keeps nothing that was sent, so it can only tell whether something may have been missed:
- * if that line was not the last one sent before the subscriber came, the subscriber gets a resync
- * (reason deliveries_dropped) for each database of which something was ever sent here, then what came
- * meanwhile, then the live changes. Before the first change of this run nothing can be told, and need
- * not: what the journals hold is sent again, and databases without a journal begin with a resync.
- *
- * The resyncs are made for that one subscriber. Their sequence is what it asked with, but for the last
- * one, which has that of the last line sent: one that loses the connection in between asks with the
- * same again, and gets all resyncs again.
+ * line of JSON, to all of them, in the order of sequences. A change is delivered (OK) once it is queued to
+ * whoever is connected: it is in the spool, from which a subscriber that comes back gets what it missed
+ * (resume.c).
  *
  * With "mode": "connect" the socket is somebody else's, one receiver, and stream.c or datagram.c does
  * the work: each change is a line, or a datagram without a line feed.
@@ -26,6 +17,7 @@
 #include "base/error.h"
 #include "base/limits.h"
 #include "sink/datagram.h"
+#include "sink/resume.h"
 #include "sink/sink.h"
 #include "sink/sink_registry.h"
 #include "sink/stream.h"
@@ -35,6 +27,8 @@
 #define ACCEPT_AT_ONCE 32
 #define ACCEPT_PAUSE   USEC_PER_SEC /* no file descriptor is left */
 #define NOTICE_PAUSE   USEC_PER_SEC /* whoever may connect must not fill the log */
+#define TURN_CHANGES   64u          /* to all subscribers; then others have their turn, ... */
+#define TURN_BYTES     262144u      /* ... and the subscribers time to read */
 
 struct unix_sink {
 	struct sink *sink;
@@ -45,9 +39,7 @@ struct unix_sink {
 	struct list subscribers;
 	unsigned int n_subscribers;
 	struct subscriber_callbacks callbacks;
-	uint64_t newest;  /* the sequence of the last line */
-	char **databases; /* of which something was sent; ascending */
-	size_t n_databases, n_databases_size;
+	uint64_t newest; /* the highest sequence of a line */
 	bool noticed;
 	usec_t last_notice; /* CLOCK_MONOTONIC */
 	unsigned int n_unnoticed;
@@ -85,82 +77,30 @@ static void _printf_(3, 4) notice(struct unix_sink *u, int level, const char *fm
 	s->callbacks->on_notice(s->callbacks->userdata, s, level, message);
 }
 
-/* --- which databases there are --- */
-
-static int remember_database(struct unix_sink *u, const char *database)
-{
-	size_t low = 0, high = u->n_databases;
-	char *copy;
-
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-		int order = strcmp(u->databases[middle], database);
-
-		if (order == 0)
-			return 0;
-		if (order < 0)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	if (u->n_databases == u->n_databases_size) {
-		size_t size = u->n_databases_size ? u->n_databases_size * 2 : 8;
-		char **databases = reallocarray(u->databases, size, sizeof(*databases));
-
-		if (!databases)
-			return error_origin(-ENOMEM);
-		u->databases = databases;
-		u->n_databases_size = size;
-	}
-	copy = strdup(database);
-	if (!copy)
-		return error_origin(-ENOMEM);
-	memmove(u->databases + low + 1, u->databases + low,
-		(u->n_databases - low) * sizeof(*u->databases));
-	u->databases[low] = copy;
-	u->n_databases++;
-	return 0;
-}
-
 /* --- subscribers --- */
-
-static int prepend_resync(struct unix_sink *u, struct subscriber *to, const char *database,
-			  uint64_t sequence)
-{
-	_cleanup_(change_unrefp) struct change *c = NULL;
-	const struct bytes *bytes;
-	char id[37];
-	int r;
-
-	change_random_id(id);
-	r = change_new_resync(&c, database, RESYNC_DELIVERIES_DROPPED, id,
-			      loop_realtime(u->sink->env->loop));
-	if (r < 0)
-		return error_fold(r);
-	c->sequence = sequence;
-	r = change_encoding(&bytes, c, u->encoding);
-	if (r < 0)
-		return error_fold(r);
-	r = subscriber_prepend(to, c, bytes);
-	return r < 0 ? error_fold(r) : 0;
-}
 
 static int on_after(void *userdata, struct subscriber *to, uint64_t after)
 {
 	struct unix_sink *u = userdata;
-	int r;
+	struct resume *r;
+	int k;
 
-	if (to->newest == 0 || after == to->newest)
-		return 0;
-	/* From the last to the first, as each goes before the others. No sequence is 0. */
-	for (size_t i = u->n_databases; i-- > 0;) {
-		uint64_t sequence = i == u->n_databases - 1 ? to->newest : MAX(after, (uint64_t)1);
+	k = resume_new(&r, u->sink, to, u->encoding, after);
+	if (k < 0)
+		return error_fold(k);
+	to->resume = r;
+	return error_fold(resume_next(r));
+}
 
-		r = prepend_resync(u, to, u->databases[i], sequence);
-		if (r < 0)
-			return error_fold(r);
-	}
-	return 0;
+static int on_drained(_unused_ void *userdata, struct subscriber *which)
+{
+	return error_fold(resume_next(which->resume));
+}
+
+static struct subscriber *remove_subscriber(struct subscriber *s)
+{
+	s->resume = resume_free(s->resume);
+	return subscriber_free(s);
 }
 
 static void on_end(void *userdata, struct subscriber *which, const char *why)
@@ -168,7 +108,7 @@ static void on_end(void *userdata, struct subscriber *which, const char *why)
 	struct unix_sink *u = userdata;
 
 	u->n_subscribers--;
-	(void)subscriber_free(which);
+	(void)remove_subscriber(which);
 	if (why)
 		notice(u, LOG_WARNING, "a subscriber was dropped: %s", why);
 }
@@ -268,15 +208,12 @@ static void sink_unix_close(struct sink *s)
 	if (!u)
 		return;
 	list_for_each_entry_safe(subscriber, safe, &u->subscribers, link)
-		(void)subscriber_free(subscriber);
+		(void)remove_subscriber(subscriber);
 	u->stream = stream_free(u->stream);
 	u->datagram = datagram_free(u->datagram);
 	u->io = loop_io_free(u->io);
 	u->pause = loop_timer_free(u->pause);
 	unix_listener_close(&u->listener);
-	for (size_t i = 0; i < u->n_databases; i++)
-		free(u->databases[i]);
-	free(u->databases);
 	free(u);
 	s->impl = NULL;
 }
@@ -348,6 +285,7 @@ static int sink_unix_open(struct sink *s, const struct sink_conf *conf, char **r
 	u->listener = (struct unix_listener)UNIX_LISTENER_INIT;
 	u->callbacks = (struct subscriber_callbacks){
 		.on_after = on_after,
+		.on_drained = on_drained,
 		.on_end = on_end,
 		.userdata = u,
 	};
@@ -358,38 +296,85 @@ static int sink_unix_open(struct sink *s, const struct sink_conf *conf, char **r
 	return k;
 }
 
-static int sink_unix_submit(struct sink *s, struct delivery *d, _unused_ unsigned int n)
+static int queue_for_all(struct unix_sink *u, struct change *c)
+{
+	struct subscriber *subscriber, *safe;
+	const struct bytes *bytes;
+	int r;
+
+	u->newest = MAX(u->newest, c->sequence);
+	if (u->n_subscribers == 0)
+		return 0;
+	r = change_encoding(&bytes, c, u->encoding);
+	if (r < 0)
+		return error_fold(r);
+	list_for_each_entry_safe(subscriber, safe, &u->subscribers, link) {
+		r = subscriber_append(subscriber, c, bytes);
+		if (r < 0)
+			return error_fold(r);
+	}
+	return 0;
+}
+
+static int send_to_all(struct unix_sink *u)
+{
+	struct subscriber *subscriber, *safe;
+	int r;
+
+	list_for_each_entry_safe(subscriber, safe, &u->subscribers, link) {
+		r = subscriber_send(subscriber);
+		if (r < 0)
+			return error_fold(r);
+	}
+	return 0;
+}
+
+static int sink_unix_submit(struct sink *s, struct delivery *d, unsigned int n)
 {
 	struct unix_sink *u = s->impl;
-	struct subscriber *subscriber, *safe;
-	const struct bytes *bytes = NULL;
-	int r;
+	struct delivery *each = d;
+	int r = 0;
 
 	if (u->stream || u->datagram) {
 		r = u->stream ? stream_submit(u->stream, d) : datagram_submit(u->datagram, d);
 		return r < 0 ? error_fold(r) : 0;
 	}
-	r = remember_database(u, d->change->database);
+	for (; r == 0 && n > 0; n--, each = list_entry(each->link.next, struct delivery, link))
+		r = queue_for_all(u, each->change);
+	if (r == 0)
+		r = send_to_all(u);
 	if (r < 0)
 		return error_fold(r);
-	if (u->n_subscribers > 0) {
-		r = change_encoding(&bytes, d->change, u->encoding);
-		if (r < 0)
-			return error_fold(r);
-	}
-	list_for_each_entry_safe(subscriber, safe, &u->subscribers, link) {
-		r = subscriber_append(subscriber, d->change, bytes);
-		if (r < 0)
-			return error_fold(r);
-	}
-	u->newest = d->change->sequence;
 	sink_done_later(s, d);
 	return 0;
+}
+
+static int sink_unix_fit(_unused_ struct sink *s, const struct delivery *d, unsigned int n,
+			 unsigned int *ret)
+{
+	uint64_t bytes = d->change->payload.len;
+	unsigned int i = 1;
+
+	for (; i < MIN(n, TURN_CHANGES); i++) {
+		d = list_entry(d->link.next, const struct delivery, link);
+		bytes += d->change->payload.len;
+		if (bytes > TURN_BYTES)
+			break;
+	}
+	*ret = i;
+	return 0;
+}
+
+static bool sink_unix_one_lane(const struct sink_conf *conf)
+{
+	return conf->unix_.mode == UNIX_LISTEN;
 }
 
 const struct sink_ops sink_unix_ops = {
 	.type = "unix",
 	.open = sink_unix_open,
 	.submit = sink_unix_submit,
+	.fit = sink_unix_fit,
+	.one_lane = sink_unix_one_lane,
 	.close = sink_unix_close,
 };

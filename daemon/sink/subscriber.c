@@ -23,52 +23,61 @@ static void subscriber_end(struct subscriber *s, const char *why)
 	s->callbacks->on_end(s->callbacks->userdata, s, why);
 }
 
-/* --- the ring --- */
+/* --- the rings --- */
 
-static struct subscriber_line *line_at(struct subscriber *s, size_t i)
+static struct subscriber_line *line_at(struct subscriber_ring *r, size_t i)
 {
-	return &s->lines[(s->first + i) & (s->size - 1)];
+	return &r->lines[(r->first + i) & (r->size - 1)];
 }
 
-static int ring_reserve(struct subscriber *s)
+static int ring_reserve(struct subscriber_ring *r)
 {
 	struct subscriber_line *lines;
-	size_t size = s->size ? s->size * 2 : LINES_FIRST;
+	size_t size = r->size ? r->size * 2 : LINES_FIRST;
 
-	if (s->n_lines < s->size)
+	if (r->n < r->size)
 		return 0;
 	lines = calloc(size, sizeof(*lines));
 	if (!lines)
 		return error_origin(-ENOMEM);
-	for (size_t i = 0; i < s->n_lines; i++)
-		lines[i] = *line_at(s, i);
-	free(s->lines);
-	s->lines = lines;
-	s->size = size;
-	s->first = 0;
+	for (size_t i = 0; i < r->n; i++)
+		lines[i] = *line_at(r, i);
+	free(r->lines);
+	r->lines = lines;
+	r->size = size;
+	r->first = 0;
 	return 0;
 }
 
-/* The first line was sent. */
-static void ring_pop(struct subscriber *s)
+static int ring_push(struct subscriber_ring *r, struct change *c, const struct bytes *bytes)
 {
-	struct subscriber_line *line = line_at(s, 0);
+	int k = ring_reserve(r);
 
-	if (line->counted)
-		s->n_unread -= line->bytes->len + 1;
-	line->change = change_unref(line->change);
-	s->first = (s->first + 1) & (s->size - 1);
-	s->n_lines--;
-	s->n_sent = 0;
+	if (k < 0)
+		return error_fold(k);
+	r->n++;
+	*line_at(r, r->n - 1) = (struct subscriber_line){ .change = change_ref(c), .bytes = bytes };
+	return 0;
 }
 
-static void ring_done(struct subscriber *s)
+/* Of its first line, how many bytes the line had. */
+static size_t ring_pop(struct subscriber_ring *r)
 {
-	while (s->n_lines > 0)
-		ring_pop(s);
-	free(s->lines);
-	s->lines = NULL;
-	s->size = 0;
+	struct subscriber_line *line = line_at(r, 0);
+	size_t n = line->bytes->len + 1;
+
+	line->change = change_unref(line->change);
+	r->first = (r->first + 1) & (r->size - 1);
+	r->n--;
+	return n;
+}
+
+static void ring_done(struct subscriber_ring *r)
+{
+	while (r->n > 0)
+		(void)ring_pop(r);
+	free(r->lines);
+	*r = (struct subscriber_ring){ .size = 0 };
 }
 
 /* --- sending --- */
@@ -82,7 +91,17 @@ static int subscriber_watch(struct subscriber *s, bool want_write)
 	return r < 0 ? error_fold(r) : 0;
 }
 
-/* At most LINES_AT_ONCE lines, from where the first one was left. Returns as sendmsg(2). */
+/* From which ring the next lines come; NULL: there are none to send. A line that was begun is ended. */
+static struct subscriber_ring *next_ring(struct subscriber *s)
+{
+	if (s->n_sent > 0)
+		return s->sending;
+	if (s->past.n > 0)
+		return &s->past;
+	return s->state == SUBSCRIBER_LIVE && s->live.n > 0 ? &s->live : NULL;
+}
+
+/* At most LINES_AT_ONCE lines of one ring, from where its first one was left. Returns as sendmsg(2). */
 static ssize_t send_some(struct subscriber *s)
 {
 	static char line_feed[] = "\n";
@@ -90,8 +109,8 @@ static ssize_t send_some(struct subscriber *s)
 	struct msghdr msg = { .msg_iov = iov };
 	size_t skip = s->n_sent;
 
-	for (size_t i = 0; i < MIN(s->n_lines, (size_t)LINES_AT_ONCE); i++) {
-		const struct bytes *bytes = line_at(s, i)->bytes;
+	for (size_t i = 0; i < MIN(s->sending->n, (size_t)LINES_AT_ONCE); i++) {
+		const struct bytes *bytes = line_at(s->sending, i)->bytes;
 
 		iov[msg.msg_iovlen++] = (struct iovec){ .iov_base = bytes->data + skip,
 							.iov_len = bytes->len - skip };
@@ -104,14 +123,17 @@ static ssize_t send_some(struct subscriber *s)
 static void count_sent(struct subscriber *s, size_t n)
 {
 	while (n > 0) {
-		size_t left = line_at(s, 0)->bytes->len + 1 - s->n_sent;
+		size_t left = line_at(s->sending, 0)->bytes->len + 1 - s->n_sent, whole;
 
 		if (n < left) {
 			s->n_sent += n;
 			return;
 		}
 		n -= left;
-		ring_pop(s);
+		s->n_sent = 0;
+		whole = ring_pop(s->sending);
+		if (s->sending == &s->live)
+			s->n_unread -= whole;
 	}
 }
 
@@ -120,7 +142,7 @@ static int subscriber_flush(struct subscriber *s)
 	ssize_t n;
 	int r;
 
-	for (size_t i = 0; s->n_lines > 0 && i < CALLS_AT_ONCE; i++) {
+	for (size_t i = 0; (s->sending = next_ring(s)) && i < CALLS_AT_ONCE; i++) {
 		n = send_some(s);
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -132,7 +154,10 @@ static int subscriber_flush(struct subscriber *s)
 		}
 		count_sent(s, (size_t)n);
 	}
-	r = subscriber_watch(s, s->n_lines > 0);
+	s->blocked = next_ring(s) != NULL;
+	r = subscriber_watch(s, s->blocked);
+	if (r == 0 && s->state == SUBSCRIBER_RESUMING && s->past.n == 0)
+		r = s->callbacks->on_drained(s->callbacks->userdata, s);
 	return r < 0 ? error_fold(r) : 0;
 }
 
@@ -144,35 +169,36 @@ int subscriber_append(struct subscriber *s, struct change *c, const struct bytes
 		subscriber_end(s, "it does not read");
 		return 0;
 	}
-	r = ring_reserve(s);
+	r = ring_push(&s->live, c, bytes);
 	if (r < 0)
 		return error_fold(r);
-	s->n_lines++;
-	*line_at(s, s->n_lines - 1) = (struct subscriber_line){
-		.change = change_ref(c),
-		.bytes = bytes,
-		.counted = true,
-	};
 	s->n_unread += bytes->len + 1;
-	/* Behind others it waits for its turn. */
-	if (!s->live || s->n_lines > 1)
-		return 0;
-	r = subscriber_flush(s);
-	return r < 0 ? error_fold(r) : 0;
+	return 0;
 }
 
-int subscriber_prepend(struct subscriber *s, struct change *c, const struct bytes *bytes)
+int subscriber_send(struct subscriber *s)
 {
-	int r;
+	if (s->state != SUBSCRIBER_LIVE || s->blocked)
+		return 0;
+	return error_fold(subscriber_flush(s));
+}
 
-	assert(!s->live && s->n_sent == 0);
-	r = ring_reserve(s);
-	if (r < 0)
-		return error_fold(r);
-	s->first = (s->first + s->size - 1) & (s->size - 1);
-	s->n_lines++;
-	*line_at(s, 0) = (struct subscriber_line){ .change = change_ref(c), .bytes = bytes };
-	return 0;
+int subscriber_append_past(struct subscriber *s, struct change *c, const struct bytes *bytes)
+{
+	assert(s->state == SUBSCRIBER_RESUMING);
+	return error_fold(ring_push(&s->past, c, bytes));
+}
+
+int subscriber_send_past(struct subscriber *s)
+{
+	assert(s->state == SUBSCRIBER_RESUMING);
+	return error_fold(subscriber_flush(s));
+}
+
+int subscriber_go_live(struct subscriber *s)
+{
+	s->state = SUBSCRIBER_LIVE;
+	return error_fold(subscriber_flush(s));
 }
 
 /* --- the greeting --- */
@@ -205,15 +231,10 @@ static int read_hello(const char *line, size_t n, bool *ret_has_after, uint64_t 
 	return errno == ERANGE ? HELLO_E_INVALID : 0;
 }
 
-static int subscriber_go_live(struct subscriber *s)
+static void end_greeting(struct subscriber *s)
 {
-	int r;
-
 	s->timer = loop_timer_free(s->timer);
 	strbuf_done(&s->hello);
-	s->live = true;
-	r = subscriber_flush(s);
-	return r < 0 ? error_fold(r) : 0;
 }
 
 static void on_greeting_end(void *userdata)
@@ -221,6 +242,7 @@ static void on_greeting_end(void *userdata)
 	struct subscriber *s = userdata;
 	int r;
 
+	end_greeting(s);
 	r = subscriber_go_live(s);
 	if (r < 0)
 		loop_fail(s->loop, error_fold(r));
@@ -253,13 +275,14 @@ static int subscriber_greet(struct subscriber *s, const char *data, size_t n)
 		subscriber_end(s, WHY_NO_GREETING);
 		return 0;
 	}
-	if (has_after) {
+	end_greeting(s);
+	if (!has_after)
+		return error_fold(subscriber_go_live(s));
+	s->state = SUBSCRIBER_RESUMING;
+	r = subscriber_watch(s, false);
+	if (r == 0)
 		r = s->callbacks->on_after(s->callbacks->userdata, s, after);
-		if (r < 0)
-			return error_fold(r);
-	}
-	r = subscriber_go_live(s);
-	return r < 0 ? error_fold(r) : 0;
+	return error_fold(r);
 }
 
 bool subscriber_has_left(const struct subscriber *s)
@@ -284,14 +307,14 @@ static int subscriber_read(struct subscriber *s)
 	}
 	if (n == 0) {
 		s->deaf = true;
-		if (s->hello.len > 0)
+		if (s->state == SUBSCRIBER_GREETING && s->hello.len > 0)
 			r = subscriber_greet(s, "\n", 1);
 		else
-			r = subscriber_watch(s, s->live && s->n_lines > 0);
+			r = subscriber_watch(s, next_ring(s) != NULL);
 		return r < 0 ? error_fold(r) : 0;
 	}
 	/* Behind its first line nothing is expected, and nothing minded. */
-	if (s->live)
+	if (s->state != SUBSCRIBER_GREETING)
 		return 0;
 	r = subscriber_greet(s, buf, (size_t)n);
 	return r < 0 ? error_fold(r) : 0;
@@ -305,7 +328,7 @@ static void on_subscriber_io(void *userdata, unsigned int events)
 	if (events & LOOP_READ)
 		r = subscriber_read(s);
 	/* It may have ended just now. */
-	if (r == 0 && (events & LOOP_WRITE) && s->fd >= 0 && s->live)
+	if (r == 0 && (events & LOOP_WRITE) && s->fd >= 0)
 		r = subscriber_flush(s);
 	if (r < 0)
 		loop_fail(s->loop, error_fold(r));
@@ -334,7 +357,7 @@ int subscriber_new(struct subscriber **ret, struct loop *l, int fd,
 		(void)subscriber_free(s);
 		return error_fold(r);
 	}
-	loop_timer_arm(s->timer, SUBSCRIBER_GREETING);
+	loop_timer_arm(s->timer, SUBSCRIBER_PATIENCE);
 	*ret = s;
 	return 0;
 }
@@ -348,7 +371,8 @@ struct subscriber *subscriber_free(struct subscriber *s)
 	s->timer = loop_timer_free(s->timer);
 	s->fd = close_fd(s->fd);
 	strbuf_done(&s->hello);
-	ring_done(s);
+	ring_done(&s->past);
+	ring_done(&s->live);
 	loop_reap(s->loop, &s->grave, free, s);
 	return NULL;
 }

@@ -5,7 +5,8 @@
  * not read yet. The lines themselves are shared by all subscribers: a queue holds references.
  *
  *	GREETING    for 250 ms, or until its first line has come: lines are queued, none is sent
- *	LIVE        lines are sent as fast as it reads
+ *	RESUMING    it asked for what it missed: past lines are sent as they come, live ones are queued
+ *	LIVE        lines are sent as fast as it reads, past ones first
  *
  * The first line is a JSON object on its own line, or all that comes before it shuts down its sending
  * side. One that leaves LIMIT_SUBSCRIBER_BYTES unread is dropped. A subscriber may shut
@@ -21,14 +22,16 @@
 #include "loop/loop.h"
 #include "model/change.h"
 
-#define SUBSCRIBER_GREETING (250 * USEC_PER_MSEC)
+#define SUBSCRIBER_PATIENCE (250 * USEC_PER_MSEC)
 
 struct subscriber;
 
 struct subscriber_callbacks {
-	/* It asked to go on behind that sequence. Lines that it must get before those that were
-	 * queued meanwhile are given to subscriber_prepend() now. Negative: our failure. */
+	/* It asked to go on behind that sequence: the owner gives what it missed to
+	 * subscriber_append_past(), and then calls subscriber_go_live(). Negative: our failure. */
 	int (*on_after)(void *userdata, struct subscriber *s, uint64_t after);
+	/* RESUMING: it has read all past lines so far. */
+	int (*on_drained)(void *userdata, struct subscriber *s);
 	/* It must go: NULL: it left by itself; else why it is dropped ("..."). The callee calls
 	 * subscriber_free(). */
 	void (*on_end)(void *userdata, struct subscriber *s, const char *why);
@@ -38,12 +41,19 @@ struct subscriber_callbacks {
 struct subscriber_line {
 	struct change *change;     /* one reference */
 	const struct bytes *bytes; /* its encoding */
-	bool counted;              /* in n_unread */
 };
+
+struct subscriber_ring {
+	struct subscriber_line *lines;
+	size_t size, first, n;
+};
+
+enum subscriber_state { SUBSCRIBER_GREETING, SUBSCRIBER_RESUMING, SUBSCRIBER_LIVE };
 
 struct subscriber {
 	struct list link; /* the owner's */
-	uint64_t newest;  /* the owner's: the last sequence that was sent before it came */
+	uint64_t newest;  /* the owner's: the last sequence that was sent before it came; 0: none */
+	void *resume;     /* the owner's, too */
 
 	struct loop *loop;
 	const struct subscriber_callbacks *callbacks;
@@ -51,13 +61,14 @@ struct subscriber {
 	struct loop_io *io;
 	struct loop_timer *timer; /* GREETING; then NULL */
 	struct strbuf hello;
-	bool live;
-	bool deaf; /* it sends no more */
+	enum subscriber_state state;
+	bool deaf;    /* it sends no more */
+	bool blocked; /* lines wait until it has read some */
 
-	struct subscriber_line *lines; /* a ring */
-	size_t size, first, n_lines;
-	size_t n_sent;   /* bytes of the first line */
-	size_t n_unread; /* bytes of the lines that count */
+	struct subscriber_ring past, live;
+	struct subscriber_ring *sending; /* whose first line was begun, or NULL */
+	size_t n_sent;                   /* bytes of that line */
+	size_t n_unread;                 /* bytes of the live lines */
 
 	struct loop_grave grave;
 };
@@ -68,13 +79,20 @@ int subscriber_new(struct subscriber **ret, struct loop *l, int fd,
 /* Closes it; the memory goes when no callback is on the stack. Takes NULL, returns NULL. */
 struct subscriber *subscriber_free(struct subscriber *s);
 
-/* Queues @bytes, an encoding of @c, and a line feed, and sends what can be sent. on_end() may be
- * called inside. -ENOMEM. */
+/* Queues @bytes, an encoding of @c, and a line feed. on_end() may be called inside. -ENOMEM. */
 int subscriber_append(struct subscriber *s, struct change *c,
 		      const struct bytes *bytes) _must_check_;
-/* The same before all others, and not counted; inside on_after() only. -ENOMEM. */
-int subscriber_prepend(struct subscriber *s, struct change *c,
-		       const struct bytes *bytes) _must_check_;
+/* Sends what was queued, as far as it goes, unless it is not its turn yet. on_end() may be called
+ * inside. -ENOMEM. */
+int subscriber_send(struct subscriber *s) _must_check_;
+/* RESUMING: queues a line before the live ones. The owner bounds how many there are: it waits for
+ * on_drained(). -ENOMEM. */
+int subscriber_append_past(struct subscriber *s, struct change *c,
+			   const struct bytes *bytes) _must_check_;
+/* Sends past lines now. on_drained() or on_end() may be called inside. -ENOMEM. */
+int subscriber_send_past(struct subscriber *s) _must_check_;
+/* RESUMING: the past lines that are queued were the last ones. on_end() may be called inside. -ENOMEM. */
+int subscriber_go_live(struct subscriber *s) _must_check_;
 
 /* Whether the other side is closed for good, though it may be deaf already. */
 bool subscriber_has_left(const struct subscriber *s);

@@ -378,6 +378,8 @@ int source_new(struct source **ret, const struct source_env *env, const struct d
 		r = loop_timer_new(&s->patience, env->loop, on_patience, s);
 	if (r == 0)
 		r = loop_timer_new(&s->pace, env->loop, on_pace, s);
+	/* What a run before this one read without getting to an end may come again. */
+	s->reread = true;
 	if (r == 0 && cursor) {
 		r = cursor_copy(&s->cursor, cursor);
 		s->has_cursor = r == 0;
@@ -399,6 +401,13 @@ struct source *source_free(struct source *s)
 	loop_timer_disarm(s->pace);
 	loop_reap(s->env.loop, &s->grave, bury, s);
 	return NULL;
+}
+
+void source_read_again(struct source *s)
+{
+	s->again = true;
+	if (s->state != SOURCE_PAUSED)
+		source_step(s, SOURCE_IN_RECONNECT);
 }
 
 void source_pause(struct source *s)

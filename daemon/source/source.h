@@ -96,6 +96,8 @@ int source_new(struct source **ret, const struct source_env *env, const struct d
  * callback comes any more). Takes NULL, returns NULL. */
 struct source *source_free(struct source *s);
 
+/* What was read may have been lost: reads the journal again from its oldest row, in a new session. */
+void source_read_again(struct source *s);
 void source_pause(struct source *s);
 void source_resume(struct source *s);
 void source_reconnect(struct source *s);

@@ -111,6 +111,8 @@ struct source {
 	bool has_cursor;
 	bool from_start; /* the next reading begins with the oldest row, not at the cursor */
 	bool reread;     /* it may bring rows that are known */
+	bool again;      /* the next session forgets the cursor, and begins with the oldest row */
+	bool oldest;     /* so does this one, whatever conf->start says */
 
 	enum source_work work;
 	unsigned int n_channels;                 /* distinct ones */

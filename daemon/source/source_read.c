@@ -433,7 +433,7 @@ static int identity_done(struct source *s)
 		source_resync(s, reason);
 		return 0;
 	case JOURNAL_BEGIN:
-		if (s->conf->start == START_EARLIEST) {
+		if (s->conf->start == START_EARLIEST || s->oldest) {
 			s->from_start = true;
 			return 0;
 		}

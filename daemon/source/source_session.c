@@ -62,6 +62,10 @@ void source_session_begin(struct source *s)
 	s->n_doorbells_before =
 		UINT_MAX; /* what the first reading finds is older than the session */
 	s->work = WORK_NONE;
+	if (s->again) {
+		s->again = s->has_cursor = false;
+		s->oldest = s->reread = true;
+	}
 	s->server_version = pgconn_server_version(s->conn);
 	(void)snprintf(s->server_address, sizeof(s->server_address), "%s", pgconn_address(s->conn));
 }

@@ -21,6 +21,7 @@ struct impl {
 struct fake_kind fake;
 void (*fake_on_left)(struct delivery *d);
 void (*fake_on_submit)(struct delivery *d, unsigned int n);
+void (*fake_on_attempt)(const struct delivery *d);
 static char trace[4096];
 static size_t n_trace;
 static bool trace_read;
@@ -32,6 +33,7 @@ void fake_kind_reset(void)
 	fake = (struct fake_kind){ .open_result = 0 };
 	fake_on_left = NULL;
 	fake_on_submit = NULL;
+	fake_on_attempt = NULL;
 	n_trace = 0;
 	trace[0] = '\0';
 }
@@ -105,6 +107,7 @@ static int fake_submit(struct sink *s, struct delivery *d, unsigned int n)
 	assert_true(s->n_in_flight <= s->conf->in_flight);
 	assert_null(fake_kind_under_way(s, d->lane->database));
 	assert_int_equal(d->lane->state, LANE_BUSY);
+	assert_string_equal(d->lane->database, sink_lane_key(s, d->change->database));
 	assert_ptr_equal(d->lane->queue.next, &d->link);
 	assert_true(n >= 1 && n <= d->lane->n_queue);
 	for (unsigned int i = 0; i < n; i++, at = at->next)
@@ -134,6 +137,11 @@ static int fake_fit(struct sink *s, const struct delivery *d, unsigned int n, un
 	return fake.fit_result;
 }
 
+static bool fake_one_lane(const struct sink_conf *conf)
+{
+	return conf->type == SINK_UNIX;
+}
+
 static void fake_close(struct sink *s)
 {
 	struct impl *impl = s->impl;
@@ -154,6 +162,7 @@ const struct sink_ops *sink_ops_of(_unused_ enum sink_type type)
 		.open = fake_open,
 		.submit = fake_submit,
 		.fit = fake_fit,
+		.one_lane = fake_one_lane,
 		.close = fake_close,
 	};
 
@@ -195,6 +204,14 @@ static void on_state(_unused_ void *userdata, struct sink *s, const struct verdi
 	note("<%s> ", sink_state_name(s->state));
 }
 
+static void on_attempt(_unused_ void *userdata, struct sink *s, const struct delivery *d)
+{
+	assert_ptr_equal(d->lane->sink, s);
+	assert_true(d->attempts > 0);
+	if (fake_on_attempt)
+		fake_on_attempt(d);
+}
+
 static void on_quiet(_unused_ void *userdata, struct sink *s)
 {
 	assert_true(sink_is_quiet(s));
@@ -205,6 +222,7 @@ const struct sink_callbacks fake_kind_callbacks = {
 	.on_settled = on_settled,
 	.on_dropped = on_dropped,
 	.on_state = on_state,
+	.on_attempt = on_attempt,
 	.on_quiet = on_quiet,
 };
 
@@ -244,7 +262,7 @@ void fake_kind_owe(struct sink *s, const char *database, uint64_t number)
 {
 	struct change *c = fake_change_new(database, number);
 
-	assert_int_equal(sink_owe(s, c), 0);
+	assert_int_equal(sink_owe(s, c, c->sequence), 0);
 	(void)change_unref(c);
 }
 

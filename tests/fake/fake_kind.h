@@ -9,6 +9,8 @@
  *	-a1		dropped, since the sink is freed
  *	<backoff>	the state (on_state)
  *
+ * One that is configured as a SINK_UNIX has one lane for all databases.
+ *
  * It checks on its own what sink.h promises of each submission: one a lane, from the queue's front,
  * within the gate, and only in the states in which anything may be submitted.
  */
@@ -33,6 +35,7 @@ extern struct fake_kind fake;
 /* Called by on_settled and on_dropped, if set: for a test's own books. */
 extern void (*fake_on_left)(struct delivery *d);
 extern void (*fake_on_submit)(struct delivery *d, unsigned int n);
+extern void (*fake_on_attempt)(const struct delivery *d);
 
 /* Begins anew: nothing may be left of the last test. */
 void fake_kind_reset(void);

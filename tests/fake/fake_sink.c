@@ -7,10 +7,13 @@
 
 #include "fake_sink.h"
 
+#include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/error.h"
 #include "base/strbuf.h"
 #include "model/json.h"
 
@@ -65,9 +68,192 @@ static void on_notice(_unused_ void *userdata, struct sink *s, int level, const 
 	(void)snprintf(f->notice, sizeof(f->notice), "%s", message);
 }
 
+/* --- the history --- */
+
+struct question {
+	struct list link;
+	struct sink_history *asked;
+};
+
+/* Only a journal's can be made anew. */
+static int copy_change(struct change **ret, struct change *c)
+{
+	int k;
+
+	if (!c->from_journal) {
+		*ret = change_ref(c);
+		return 0;
+	}
+	k = change_new_journal(ret, c->database, c->id, c->payload.data, c->payload.len,
+			       c->recorded);
+	if (k == 0)
+		(*ret)->sequence = c->sequence;
+	return k;
+}
+
+void fake_sink_keep(struct fake_sink *f, struct change *c)
+{
+	struct fake_history *h = &f->history;
+	size_t i = h->n++;
+
+	h->changes = reallocarray(h->changes, h->n, sizeof(struct change *));
+	assert_non_null(h->changes);
+	for (; i > 0 && h->changes[i - 1]->sequence > c->sequence; i--)
+		h->changes[i] = h->changes[i - 1];
+	assert_int_equal(copy_change(&h->changes[i], c), 0);
+}
+
+static bool is_asked_for(const struct sink_history *asked, const struct change *c)
+{
+	return c->sequence > asked->after && (!asked->until || c->sequence <= asked->until);
+}
+
+static int fill_answer(const struct fake_history *h, struct sink_history *asked)
+{
+	int k = 0;
+
+	for (size_t i = 0; k == 0 && i < h->n; i++) {
+		if (!is_asked_for(asked, h->changes[i]))
+			continue;
+		if (h->page > 0 && asked->n == h->page) {
+			asked->more = true;
+			return 0;
+		}
+		k = copy_change(&asked->changes[asked->n], h->changes[i]);
+		asked->n += k == 0;
+	}
+	return k;
+}
+
+static int answer_question(struct fake_history *h, struct sink_history *asked)
+{
+	/* At once: who touches it later is found. */
+	const char **databases = malloc(sizeof(h->databases));
+	struct change **changes = calloc(h->n + 1, sizeof(struct change *));
+	size_t n;
+	int k = databases && changes ? 0 : -ENOMEM;
+
+	asked->changes = changes;
+	asked->n = 0;
+	asked->more = false;
+	asked->failed = h->failed;
+	asked->incomplete = h->incomplete;
+	asked->databases = databases;
+	asked->n_databases = h->n_databases;
+	if (k == 0)
+		memcpy(databases, h->databases, sizeof(h->databases));
+	if (k == 0 && !h->failed)
+		k = fill_answer(h, asked);
+	n = asked->n;
+	/* It may ask again, or be gone after this. */
+	if (k == 0)
+		asked->fn(asked->userdata, asked);
+	for (size_t i = 0; i < n; i++)
+		(void)change_unref(changes[i]);
+	free(changes);
+	free(databases);
+	return k;
+}
+
+static void answer_questions(void *userdata)
+{
+	struct fake_sink *f = userdata;
+	struct fake_history *h = &f->history;
+	struct list due = LIST_INIT(due);
+	struct question *q;
+	int k = 0;
+
+	if (!h->held)
+		list_splice(&due, &h->questions);
+	while ((q = list_first(&due, struct question, link))) {
+		struct sink_history *asked = q->asked;
+
+		list_del(&q->link);
+		free(q);
+		asked->impl = NULL;
+		h->n_answered++;
+		if (k == 0)
+			k = answer_question(h, asked);
+	}
+	if (k < 0)
+		loop_fail(f->loop, error_origin(k));
+}
+
+static int history_ask(void *userdata, struct sink *s, struct sink_history *asked)
+{
+	struct fake_sink *f = userdata;
+	struct question *q = calloc(1, sizeof(*q));
+
+	assert_ptr_equal(s, &f->sink);
+	assert_null(asked->impl);
+	if (!q)
+		return error_origin(-ENOMEM);
+	q->asked = asked;
+	asked->impl = q;
+	f->history.n_asked++;
+	f->history.after = asked->after;
+	f->history.until = asked->until;
+	list_append(&f->history.questions, &q->link);
+	fake_sink_release(f);
+	return 0;
+}
+
+static void history_cancel(void *userdata, struct sink_history *asked)
+{
+	struct fake_sink *f = userdata;
+	struct question *q = asked->impl;
+
+	if (!q)
+		return;
+	asked->impl = NULL;
+	list_del(&q->link);
+	free(q);
+	f->history.n_cancelled++;
+}
+
+void fake_sink_release(struct fake_sink *f)
+{
+	loop_defer(f->loop, &f->history.answer);
+}
+
+static void history_done(struct fake_sink *f)
+{
+	struct fake_history *h = &f->history;
+
+	loop_task_cancel(&h->answer);
+	assert_true(list_empty(&h->questions));
+	for (size_t i = 0; i < h->n; i++)
+		(void)change_unref(h->changes[i]);
+	free(h->changes);
+}
+
+/* --- life --- */
+
+static char everything[] = "*";
+static char *all[] = { everything };
+
+static void want_everything(struct match_conf *m)
+{
+	const struct strlist any = { .items = all, .n = 1 };
+
+	m->wanted = (struct patterns){
+		.databases = any,
+		.tags = any,
+		.schemas = any,
+		.object_types = any,
+	};
+	m->temporary = m->no_op = m->resync = true;
+}
+
 void fake_sink_init(struct fake_sink *f, const struct sink_ops *ops)
 {
 	memset(f, 0, sizeof(*f));
+	list_init(&f->history.questions);
+	loop_task_init(&f->history.answer, answer_questions, f);
+	f->callbacks.history_ask = history_ask;
+	f->callbacks.history_cancel = history_cancel;
+	f->callbacks.userdata = f;
+	want_everything(&f->conf.match);
 	list_init(&f->under_way);
 	assert_int_equal(loop_new(&f->loop), 0);
 	f->env.loop = f->loop;
@@ -83,6 +269,7 @@ void fake_sink_init(struct fake_sink *f, const struct sink_ops *ops)
 void fake_sink_done(struct fake_sink *f)
 {
 	fake_sink_close(f);
+	history_done(f);
 	f->loop = loop_free(f->loop);
 }
 
@@ -114,7 +301,8 @@ void fake_sink_submit(struct fake_sink *f, struct change *c)
 
 	if (c->sequence == 0)
 		c->sequence = ++f->newest;
-	assert_int_equal(delivery_new(&d, NULL, c, loop_now(f->loop)), 0);
+	fake_sink_keep(f, c);
+	assert_int_equal(delivery_new(&d, NULL, c, c->sequence, 0), 0);
 	(void)change_unref(c);
 	f->n_under_way++;
 	list_append(&f->under_way, &d->link);

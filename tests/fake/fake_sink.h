@@ -8,6 +8,25 @@
 #include "loop/loop.h"
 #include "sink/sink.h"
 
+/*
+ * What was submitted, as the spool keeps it. Each answer comes in a later turn, with changes made anew
+ * that are gone after it: who keeps one without a reference is found.
+ */
+struct fake_history {
+	struct change **changes; /* by sequence */
+	size_t n;
+	size_t page;             /* changes in one answer; 0: all */
+	bool incomplete, failed; /* of the answers from now on */
+	const char *databases[4];
+	size_t n_databases;
+	bool held; /* no answer comes */
+
+	unsigned int n_asked, n_answered, n_cancelled;
+	uint64_t after, until; /* of the newest question */
+	struct list questions; /* that wait */
+	struct loop_task answer;
+};
+
 struct fake_sink {
 	struct sink sink;
 	struct sink_env env;
@@ -25,9 +44,11 @@ struct fake_sink {
 	int notice_level;
 	char notice[512];
 	uint64_t newest; /* sequence that the next change gets, less one */
+	struct fake_history history;
 };
 
-/* Makes the loop; the test fills conf, and env.resolver where it is needed. */
+/* Makes the loop; the test fills conf (whose match is everything), and env.resolver where it is
+ * needed. */
 void fake_sink_init(struct fake_sink *f, const struct sink_ops *ops);
 /* Closes the sink, if it is open, and frees the loop. */
 void fake_sink_done(struct fake_sink *f);
@@ -39,6 +60,11 @@ void fake_sink_close(struct fake_sink *f);
 
 /* Submits a change with the next sequence; takes the reference. */
 void fake_sink_submit(struct fake_sink *f, struct change *c);
+/* The history has it, too, which has its sequence: one that another sink got. fake_sink_submit() does
+ * this. */
+void fake_sink_keep(struct fake_sink *f, struct change *c);
+/* What was held is answered, in the next turn. */
+void fake_sink_release(struct fake_sink *f);
 
 /* Turns the loop until fn(userdata) says true; fails the test after 10 s. */
 void fake_sink_wait(struct fake_sink *f, bool (*fn)(void *userdata), void *userdata);

@@ -65,7 +65,7 @@ struct delivery *fake_sink_done_owe(struct fake_sink_done *f, struct change *c)
 {
 	struct delivery *d;
 
-	check(delivery_new(&d, NULL, c, 0) == 0);
+	check(delivery_new(&d, NULL, c, c->sequence, 0) == 0);
 	(void)change_unref(c);
 	list_append(&f->queue, &d->link);
 	return d;

@@ -27,9 +27,14 @@ static int on_after(void *userdata, struct subscriber *s, uint64_t after)
 {
 	struct end *e = userdata;
 
-	CHECK(!s->live && e->n_ends == 0);
+	CHECK(s->state == SUBSCRIBER_RESUMING && e->n_ends == 0);
 	e->n_after++;
 	e->after = after;
+	return 0;
+}
+
+static int on_drained(_unused_ void *userdata, _unused_ struct subscriber *s)
+{
 	return 0;
 }
 
@@ -46,7 +51,7 @@ static void on_end(void *userdata, struct subscriber *s, const char *why)
 /* Until the loop has taken all that was sent. */
 static void settle(const struct end *e, const struct subscriber *s)
 {
-	for (int i = 0; i < 8 && e->n_ends == 0 && !s->live; i++)
+	for (int i = 0; i < 8 && e->n_ends == 0 && s->state == SUBSCRIBER_GREETING; i++)
 		CHECK(loop_turn(loop, false) == 0);
 }
 
@@ -54,7 +59,7 @@ static void settle(const struct end *e, const struct subscriber *s)
 static struct end talk(const char *s, size_t n, size_t piece, bool shut)
 {
 	struct end e = { .n_after = 0 };
-	const struct subscriber_callbacks callbacks = { on_after, on_end, &e };
+	const struct subscriber_callbacks callbacks = { on_after, on_drained, on_end, &e };
 	struct subscriber *subscriber = NULL;
 	int fds[2];
 
@@ -74,7 +79,7 @@ static struct end talk(const char *s, size_t n, size_t piece, bool shut)
 	}
 	CHECK(e.n_ends <= 1 && e.n_after <= 1);
 	if (e.n_ends == 0) {
-		e.live = subscriber->live;
+		e.live = subscriber->state != SUBSCRIBER_GREETING;
 		CHECK(subscriber->hello.len <= LIMIT_SUBSCRIBER_HELLO);
 		CHECK(!e.live || subscriber->hello.data == NULL);
 		(void)subscriber_free(subscriber);

@@ -81,7 +81,7 @@ def test_each_status(pg, relay, stage, webhooks):
         assert line["level"] == "error"
         assert line["message"] == (
             f'sink "h{n}": gave up change {event["id"]} (sequence {int(event["sequence"])}, CREATE TABLE, database "one")'
-            f" after 3 attempts: refused: HTTP {n}"
+            f" after 3 attempts: refused: HTTP {n}; it is a dead letter now"
         )
         assert not lines(r, UNWELL, f"h{n}")
 

@@ -22,7 +22,9 @@ def test_rows_arrive_in_order_and_once(pg, source, database):
         s = source(pg.dsn(db)).wait_listening()
         create(c, "one", "two")
         s.wait_objects(names("before", "one", "two"))
-        assert all(not m["reread"] and m["journal"] for m in s.changes)
+        # The first reading of a run may bring what another run has read without getting to its end.
+        assert [m["reread"] for m in s.changes] == [True, False, False]
+        assert all(m["journal"] for m in s.changes)
         assert s.changes[0]["tag"] == "CREATE TABLE"
         assert s.resyncs == []
         assert len(s.of("attempted")) == 1
@@ -114,7 +116,7 @@ def test_a_cursor_outlives_the_source(pg, source, database):
     pg.sql("CREATE TABLE two (a int)", db)
     s.tell("restart")
     s.wait_objects(names("one", "two"))
-    assert [m["reread"] for m in s.changes] == [False, False]
+    assert [m["reread"] for m in s.changes] == [False, True]
     quiet(s)
 
 
@@ -294,7 +296,7 @@ def test_a_copied_data_directory(pg, own_server, source):
     s.wait_resync("journal_rewound")
     s.wait(lambda: s.objects[-1] == "public.again", "the copy's own row")
     assert s.objects == names("one", "lost", "one", "again")
-    assert [m["reread"] for m in s.changes] == [False, False, True, True]
+    assert [m["reread"] for m in s.changes] == [True, False, True, True]
 
 
 def test_a_copy_that_reused_only_xids(pg, own_server, source):
@@ -420,5 +422,7 @@ def test_cut_while_it_reads(pg, source, database, proxy):
     seen = list(dict.fromkeys(s.objects))
     assert seen == names(*(f"t{i}" for i in range(3000)))
     # Told twice only where it is said so.
-    first = [m["object"] for m in s.changes if not m["reread"]]
-    assert len(first) == len(set(first))
+    told = set()
+    for m in s.changes:
+        assert m["reread"] or m["object"] not in told
+        told.add(m["object"])

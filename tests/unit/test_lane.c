@@ -41,11 +41,11 @@ static int tear_down(_unused_ void **state)
 	return 0;
 }
 
-static void add(uint64_t number, int (*how)(struct lane *l, struct change *c))
+static void add(uint64_t number, int (*how)(struct lane *l, struct change *c, uint64_t position))
 {
 	struct change *c = fake_change_new("a", number);
 
-	assert_int_equal(how(lane, c), 0);
+	assert_int_equal(how(lane, c, number), 0);
 	(void)change_unref(c);
 }
 
@@ -76,8 +76,7 @@ static void assert_queue(const char *expected)
 
 static void submit(unsigned int n)
 {
-	lane->n_busy = n;
-	lane_set_state(lane, LANE_BUSY);
+	lane_begin_submission(lane, n);
 }
 
 static void test_get(_unused_ void **state)
@@ -213,12 +212,11 @@ static void test_freed_lane(_unused_ void **state)
 
 	add(1, lane_append);
 	assert_int_equal(lane_get(&other, sink, "b"), 0);
-	assert_int_equal(lane_append(other, c), 0);
-	assert_int_equal(lane_append(other, c), 0);
+	assert_int_equal(lane_append(other, c, c->sequence), 0);
+	assert_int_equal(lane_append(other, c, c->sequence), 0);
 	(void)change_unref(c);
 	assert_int_equal(sink->n_owed, 3);
-	other->n_busy = 1;
-	lane_set_state(other, LANE_BUSY);
+	lane_begin_submission(other, 1);
 	(void)lane_free(other);
 	assert_int_equal(fake.n_changes, 1);
 	assert_int_equal(sink->n_in_flight, 0);
@@ -231,11 +229,12 @@ static void test_delivery(_unused_ void **state)
 	struct change *c = fake_change_new("a", 1);
 	struct delivery *d;
 
-	assert_int_equal(delivery_new(&d, lane, c, 77), 0);
+	assert_int_equal(delivery_new(&d, lane, c, 9, -77), 0);
 	assert_int_equal(c->n_ref, 2);
 	assert_ptr_equal(d->change, c);
 	assert_ptr_equal(d->lane, lane);
-	assert_true(d->since == 77);
+	assert_true(d->position == 9);
+	assert_true(d->since == -77);
 	assert_int_equal(d->attempts, 0);
 	assert_int_equal(d->rejections, 0);
 	assert_true(list_empty(&d->link));
@@ -244,7 +243,7 @@ static void test_delivery(_unused_ void **state)
 	assert_int_equal(c->n_ref, 1);
 	(void)change_unref(c);
 	add(2, lane_append);
-	assert_true(lane_first(lane)->since == loop_now(loop));
+	assert_true(lane_first(lane)->since == (int64_t)loop_now(loop));
 }
 
 static void test_no_memory(_unused_ void **state)
@@ -260,10 +259,10 @@ static void test_no_memory(_unused_ void **state)
 			assert_null(other);
 		}
 		fake_malloc_fail_at(0);
-		assert_int_equal(lane_append(lane, c), -ENOMEM);
+		assert_int_equal(lane_append(lane, c, c->sequence), -ENOMEM);
 		assert_true(fake_malloc_end());
 		fake_malloc_fail_at(0);
-		assert_int_equal(lane_prepend(lane, c), -ENOMEM);
+		assert_int_equal(lane_prepend(lane, c, c->sequence), -ENOMEM);
 		assert_true(fake_malloc_end());
 		assert_queue("");
 		assert_int_equal(lane->state, LANE_IDLE);
@@ -320,7 +319,7 @@ static void test_rest(_unused_ void **state)
 	assert_int_equal(lane->state, LANE_RESTING);
 	large = fake_change_new("a", 5);
 	large->payload.len = LIMIT_BATCH_BYTES;
-	assert_int_equal(lane_append(lane, large), 0);
+	assert_int_equal(lane_append(lane, large, large->sequence), 0);
 	(void)change_unref(large);
 	assert_int_equal(lane->state, LANE_READY);
 	take_oldest();

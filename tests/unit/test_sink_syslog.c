@@ -638,7 +638,7 @@ static void test_closed_meanwhile(void **state)
 	use_udp(t, "logs.example.org", 514);
 	open_sink(t);
 	c->sequence = 1;
-	assert_int_equal(delivery_new(&d, NULL, c, 0), 0);
+	assert_int_equal(delivery_new(&d, NULL, c, c->sequence, 0), 0);
 	change_unref(c);
 	assert_int_equal(sink_syslog_ops.submit(&t->fake.sink, d, 1), 0);
 	/* Its answer is there, but not heard yet. */
@@ -671,7 +671,7 @@ static void test_without_memory(_unused_ void **state)
 		fd = bind_local(t);
 		c = fake_change("orders", "CREATE TABLE", "t");
 		c->sequence = 1;
-		assert_int_equal(delivery_new(&d, NULL, c, 0), 0);
+		assert_int_equal(delivery_new(&d, NULL, c, c->sequence, 0), 0);
 		change_unref(c);
 		t->fake.n_under_way++;
 		fake_malloc_fail_at(n);

@@ -116,7 +116,7 @@ static void pooled_up(void)
 
 	start(script, NULL);
 	play();
-	told("waiting resolving connecting setting_up (ok) catching_up change1 cursor=100:100: "
+	told("waiting resolving connecting setting_up (ok) catching_up change1/again cursor=100:100: "
 	     "listening attempted ");
 }
 

@@ -31,7 +31,7 @@ static void test_pages(_unused_ void **state)
 
 	start(script, NULL);
 	play();
-	told("waiting resolving connecting setting_up (ok) catching_up change1 change2 change3 "
+	told("waiting resolving connecting setting_up (ok) catching_up change1/again change2/again change3/again "
 	     "cursor=100:100: listening attempted ");
 	end(source_script_finish);
 }
@@ -56,6 +56,51 @@ static void test_latest(_unused_ void **state)
 	play();
 	told(ALL_UP);
 	assert_int_equal(t.cursor.row_id, 7);
+	end(source_script_finish);
+}
+
+/* What was read may be lost: from the oldest row, whatever the configuration says of a beginning. */
+static void test_all_again(_unused_ void **state)
+{
+	static const struct fake_step script[] = {
+		CONNECT,
+		SETTINGS,
+		LISTEN,
+		AUDIT_OK,
+		FIRST_IDENTITY("~|7|" ID1 "|90|f|f"),
+		GUARD,
+		PREPARE_PAGE,
+		SEND_PAGE("100:100:", "~", "~", "~", "1000"),
+		{ FAKE_INPUT, { GUARD_ROW, "command", "end", EMPTY_PAGE("100:100:") } },
+		SCRIPT_END,
+	};
+	/* The old connection is closed when the turn is over that begins the new one. */
+	static const struct fake_step again[] = {
+		{ FAKE_CONNECT, { NULL } },
+		FINISH,
+		{ FAKE_POLL, { "ok" } },
+		SETTINGS,
+		LISTEN,
+		AUDIT_OK,
+		FIRST_IDENTITY("~|7|" ID1 "|90|f|f"),
+		GUARD,
+		PREPARE_PAGE,
+		SEND_PAGE("~", "~", "~", "~", "1000"),
+		{ FAKE_INPUT,
+		  { GUARD_ROW, "command", "end", ("row:100:100:|75|1|1|" ID1 "|50|" PAYLOAD),
+		    "tuples", "end", "sync" } },
+		SCRIPT_END,
+	};
+
+	t.conf.start = START_LATEST;
+	start(script, NULL);
+	play();
+	told(ALL_UP);
+	fake_libpq_append(again);
+	source_read_again(t.source);
+	play();
+	told("waiting resolving connecting setting_up catching_up change1/again cursor=100:100: "
+	     "listening ");
 	end(source_script_finish);
 }
 
@@ -103,8 +148,8 @@ static void test_continues_and_misses_what_was_pruned(_unused_ void **state)
 
 	start_with_cursor(script);
 	play();
-	told("waiting resolving connecting setting_up (ok) catching_up resync=journal_pruned change2 "
-	     "cursor=100:100: listening attempted ");
+	told("waiting resolving connecting setting_up (ok) catching_up resync=journal_pruned "
+	     "change2/again cursor=100:100: listening attempted ");
 	end(source_script_finish);
 }
 
@@ -285,7 +330,7 @@ static void test_breaks_off(_unused_ void **state)
 	while (!fake_libpq_done())
 		assert_int_equal(loop_turn(t.loop, true), 0);
 	turns(5);
-	told("waiting resolving connecting setting_up (ok) catching_up change1 backing_off attempted "
+	told("waiting resolving connecting setting_up (ok) catching_up change1/again backing_off attempted "
 	     "waiting resolving connecting setting_up catching_up change1/again cursor=100:100: "
 	     "listening ");
 	end(source_script_finish);
@@ -603,6 +648,7 @@ int main(void)
 		TEST(test_latest),
 		TEST(test_continues_and_misses_what_was_pruned),
 		TEST(test_rereads),
+		TEST(test_all_again),
 		TEST(test_another_journal_in_its_place),
 		TEST(test_the_guard),
 		TEST(test_a_guard_that_never_agrees_with_the_audit),

@@ -175,8 +175,8 @@ def own_server(closing):
     """own_server(like): a server of the same version for this test alone, which may be restarted; it keeps what it has
     committed when it is stopped at once."""
 
-    def make(like):
-        server = Postgres(like.major, settings={"synchronous_commit": "on", "full_page_writes": "on"})
+    def make(like, **settings):
+        server = Postgres(like.major, settings={"synchronous_commit": "on", "full_page_writes": "on", **settings})
         closing.callback(server.destroy)
         return server.start()
 

@@ -1,0 +1,756 @@
+#include "app/relay_spool.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "app/message_id.h"
+#include "app/relay_log.h"
+#include "base/cleanup.h"
+#include "base/error.h"
+#include "base/limits.h"
+#include "model/route.h"
+#include "sink/window.h"
+
+#define SPOOL_FILE     "spool.db"
+#define DROPPED_REPEAT (10 * USEC_PER_SEC)
+#define COUNT_PATIENCE (2 * USEC_PER_SEC)
+
+/* A page of history for a subscriber that resumes; up to LIMIT_SUBSCRIBERS of them at once. */
+#define HISTORY_CHANGES 128u
+#define HISTORY_BYTES   (256u * 1024u)
+
+/* --- who is who -------------------------------------------------------------------------------- */
+
+static struct relay_sink *sink_by_id(const struct relay *r, store_id id)
+{
+	for (size_t i = 0; i < r->n_sinks; i++) {
+		if (r->sinks[i] && r->sinks[i]->id == id)
+			return r->sinks[i];
+	}
+	return NULL;
+}
+
+static int lane_number(const struct relay *r, struct lane *l, struct store_lane *ret)
+{
+	const struct relay_sink *rs = l->sink->owner;
+	int k;
+
+	*ret = (struct store_lane){ .sink = rs->id };
+	if (!l->database[0])
+		return 0;
+	if (!l->number) {
+		k = store_name(&l->number, r->store, STORE_DATABASE, l->database);
+		if (k < 0)
+			return error_fold(k);
+	}
+	ret->database = l->number;
+	return 0;
+}
+
+/* NULL: nobody has that number any more. */
+static int lane_by_number(struct lane **ret, const struct relay *r, struct relay_sink *rs,
+			  store_id database)
+{
+	const char *name = database ? store_name_of(r->store, STORE_DATABASE, database) : "";
+
+	*ret = NULL;
+	if (!name)
+		return 0;
+	return error_fold(lane_get(ret, rs->sink, name));
+}
+
+/* --- from sources to sinks --------------------------------------------------------------------- */
+
+static bool relay_is_blocking(const struct relay *r)
+{
+	return r->config->spool.when_full == WHEN_FULL_BLOCK;
+}
+
+static bool lane_is_too_long(const struct relay *r, const struct lane *l)
+{
+	return l->bytes + l->bytes_stored > r->config->spool.max_size / 4;
+}
+
+/* Only where changes wait in the databases instead of being dropped. */
+static bool database_owes_too_much(const struct relay_database *d)
+{
+	const struct relay *r = d->relay;
+	const struct lane *l;
+
+	for (size_t i = 0; i < r->n_sinks; i++) {
+		struct sink *s = r->sinks[i]->sink;
+
+		if (s->bytes_owed <= r->config->spool.max_size / 4)
+			continue;
+		l = lane_find(s, sink_lane_key(s, d->conf->name));
+		if (l && lane_is_too_long(r, l))
+			return true;
+	}
+	return false;
+}
+
+bool relay_spool_has_room(struct relay_database *d)
+{
+	const struct relay *r = d->relay;
+
+	if (!store_has_room(r->store))
+		return false;
+	return !relay_is_blocking(r) || (!store_is_full(r->store) && !database_owes_too_much(d));
+}
+
+static int admit(struct relay_database *d, struct change *c, bool reread)
+{
+	struct relay *r = d->relay;
+	struct store_lane lanes[LIMIT_CONFIG_SINKS];
+	size_t n = 0;
+
+	for (size_t i = 0; i < r->n_sinks; i++) {
+		const struct relay_sink *rs = r->sinks[i];
+		bool one = !sink_lane_key(rs->sink, d->conf->name)[0];
+
+		if (route_matches(&rs->sink->conf->match, c))
+			lanes[n++] =
+				(struct store_lane){ .sink = rs->id, .database = one ? 0 : d->id };
+	}
+	return error_fold(store_admit(r->store, c, reread, d->id, lanes, n));
+}
+
+/* True: the first one. */
+static bool lose(struct relay_database *d)
+{
+	d->relay->n_losing += d->n_lost == 0;
+	return d->n_lost++ == 0;
+}
+
+int relay_spool_change(struct relay_database *d, struct change *c, bool reread)
+{
+	/* A journal would have waited. */
+	if (c->kind != CHANGE_RESYNC && !c->from_journal && !relay_spool_has_room(d)) {
+		if (lose(d))
+			log_database(d, LOG_ERR, MSG_DELIVERIES_DROPPED,
+				     "no room for what it notifies of: changes are lost; a resync "
+				     "will tell when there is room again");
+		return 0;
+	}
+	return error_fold(admit(d, c, reread));
+}
+
+static int tell_what_was_lost(struct relay_database *d)
+{
+	_cleanup_(change_unrefp) struct change *c = NULL;
+	char id[37];
+	int k;
+
+	log_database(d, LOG_WARNING, MSG_RESYNC,
+		     "%" PRIu64 " notifications were lost for lack of room: a resync goes to every "
+		     "sink",
+		     d->n_lost);
+	d->n_lost = 0;
+	d->relay->n_losing--;
+	change_random_id(id);
+	k = change_new_resync(&c, d->conf->name, RESYNC_NOTIFICATIONS_LOST, id,
+			      loop_realtime(d->relay->loop));
+	if (k < 0)
+		return error_fold(k);
+	return error_fold(admit(d, c, false));
+}
+
+/* --- room ---------------------------------------------------------------------------------------- */
+
+/* A database of which deliveries were dropped, and where the last of them was. */
+struct gap {
+	char *database;
+	uint64_t position;
+};
+
+static int note_gap(struct gap **gaps, size_t *n, const struct delivery *d)
+{
+	struct gap *more;
+
+	/* The newest is likely the same again. */
+	for (size_t i = *n; i-- > 0;) {
+		if (strcmp((*gaps)[i].database, d->change->database) == 0) {
+			(*gaps)[i].position = d->position;
+			return 0;
+		}
+	}
+	more = reallocarray(*gaps, *n + 1, sizeof(*more));
+	if (!more)
+		return error_origin(-ENOMEM);
+	*gaps = more;
+	more[*n] = (struct gap){ .database = strdup(d->change->database), .position = d->position };
+	if (!more[*n].database)
+		return error_origin(-ENOMEM);
+	(*n)++;
+	return 0;
+}
+
+static int prepend_resync(struct relay *r, struct lane *l, struct store_lane lane,
+			  const struct gap *gap)
+{
+	_cleanup_(change_unrefp) struct change *c = NULL;
+	char id[37];
+	int k;
+
+	change_random_id(id);
+	k = change_new_resync(&c, gap->database, RESYNC_DELIVERIES_DROPPED, id,
+			      loop_realtime(r->loop));
+	if (k < 0)
+		return error_fold(k);
+	c->sequence = store_next_sequence(r->store);
+	k = store_owe(r->store, c, lane, gap->position);
+	if (k == 0)
+		k = lane_prepend(l, c, gap->position);
+	return error_fold(k);
+}
+
+static int drop_deliveries(struct relay *r, struct lane *l, struct store_lane lane, size_t n,
+			   struct gap **gaps, size_t *n_gaps)
+{
+	struct delivery *d;
+	int k = 0;
+
+	for (; k == 0 && n > 0 && (d = lane_oldest_waiting(l)); n--) {
+		k = note_gap(gaps, n_gaps, d);
+		if (k < 0)
+			break;
+		lane_unlink(l, d);
+		k = store_settle(r->store, d->change, lane, d->position, STORE_DROPPED, NULL);
+		(void)delivery_free(d);
+	}
+	return error_fold(k);
+}
+
+static int compare_gaps(const void *a, const void *b)
+{
+	const struct gap *x = a, *y = b;
+
+	return (x->position > y->position) - (x->position < y->position);
+}
+
+/* Loudly, but once in DROPPED_REPEAT: where a spool stays full, this happens many times a second. */
+static void log_dropped(struct relay *r, const struct lane *l, size_t n)
+{
+	struct relay_sink *rs = l->sink->owner;
+	usec_t now = loop_now(r->loop);
+
+	rs->n_dropped += n;
+	if (rs->dropped_logged && usec_sub(now, rs->dropped_logged) < DROPPED_REPEAT)
+		return;
+	rs->dropped_logged = now;
+	log_sink(r, l->sink, LOG_ERR, MSG_DELIVERIES_DROPPED,
+		 "the spool is full: the oldest %zu changes of %s%s%s that it is owed were dropped "
+		 "(%" PRIu64 " since the start); a resync takes their place",
+		 n, l->database[0] ? "database \"" : "all databases", l->database,
+		 l->database[0] ? "\"" : "", rs->n_dropped);
+}
+
+/* The older half of what the lane has in memory goes; a resync for each database stands for it. */
+static int drop_oldest(struct relay *r, struct lane *l)
+{
+	size_t n = (l->n_queue - l->n_busy + 1) / 2, n_gaps = 0, i;
+	struct gap *gaps = NULL;
+	struct store_lane lane;
+	int k;
+
+	/* A resync that stands for what was dropped before makes place for the new one, and is no gain. */
+	if (lane_oldest_waiting(l)->change->kind == CHANGE_RESYNC)
+		n++;
+	k = lane_number(r, l, &lane);
+	if (k == 0)
+		k = drop_deliveries(r, l, lane, n, &gaps, &n_gaps);
+	/* Each goes before those that wait. */
+	if (n_gaps > 0)
+		qsort(gaps, n_gaps, sizeof(*gaps), compare_gaps);
+	for (i = n_gaps; k == 0 && i-- > 0;)
+		k = prepend_resync(r, l, lane, &gaps[i]);
+	for (i = 0; i < n_gaps; i++)
+		free(gaps[i].database);
+	free(gaps);
+	if (k < 0)
+		return error_fold(k);
+	log_dropped(r, l, n);
+	return 0;
+}
+
+/* Of the sink that owes most: the lane to take from. NULL: nothing can be dropped now. */
+static struct lane *relay_fullest_lane(struct relay *r)
+{
+	struct lane *best = NULL, *l;
+
+	for (size_t i = 0; i < r->n_sinks; i++) {
+		l = sink_fullest_lane(r->sinks[i]->sink);
+		if (l && (!best || l->sink->bytes_owed > best->sink->bytes_owed))
+			best = l;
+	}
+	return best;
+}
+
+static int relay_make_room(struct relay *r)
+{
+	struct lane *l;
+
+	if (!store_is_full(r->store) || relay_is_blocking(r))
+		return 0;
+	l = relay_fullest_lane(r);
+	return l ? error_fold(drop_oldest(r, l)) : 0;
+}
+
+static void relay_wake_held(struct relay *r)
+{
+	struct relay_database *d, *safe;
+
+	list_for_each_entry_safe(d, safe, &r->held, held) {
+		if (!relay_spool_has_room(d))
+			continue;
+		list_del(&d->held);
+		source_wake(d->source);
+	}
+}
+
+static int relay_tell_what_was_lost(struct relay *r)
+{
+	int k = 0;
+
+	for (size_t i = 0; k == 0 && r->n_losing > 0 && i < r->n_databases; i++) {
+		struct relay_database *d = r->databases[i];
+
+		if (d->n_lost > 0 && relay_spool_has_room(d))
+			k = tell_what_was_lost(d);
+	}
+	return error_fold(k);
+}
+
+/* There may be more room than there was, or less. */
+static void on_room_changed(void *userdata)
+{
+	struct relay *r = userdata;
+	int k = relay_make_room(r);
+
+	if (k == 0)
+		k = relay_tell_what_was_lost(r);
+	if (k < 0)
+		loop_fail(r->loop, error_fold(k));
+	else
+		relay_wake_held(r);
+}
+
+static void on_room(void *userdata)
+{
+	struct relay *r = userdata;
+
+	loop_defer(r->loop, &r->room_changed);
+}
+
+/* --- what the store tells ------------------------------------------------------------------------ */
+
+static int on_admitted(void *userdata, struct change *c, _unused_ store_id database,
+		       const struct store_lane *lanes, size_t n)
+{
+	struct relay *r = userdata;
+	struct relay_sink *rs;
+	struct lane *l;
+	int k = 0;
+
+	for (size_t i = 0; k == 0 && i < n; i++) {
+		rs = sink_by_id(r, lanes[i].sink);
+		if (!rs)
+			continue;
+		k = sink_owe(rs->sink, c, c->sequence);
+		if (k < 0 || rs->sink->bytes_owed <= r->config->spool.max_size / 4 ||
+		    relay_is_blocking(r))
+			continue;
+		l = lane_find(rs->sink, sink_lane_key(rs->sink, c->database));
+		/* No database may take more than a quarter. */
+		if (l && l->database[0] && lane_is_too_long(r, l) && lane_can_give(l))
+			k = drop_oldest(r, l);
+	}
+	r->on_status(r->userdata);
+	return error_fold(k);
+}
+
+static int on_loaded(void *userdata, struct store_lane lane, const struct store_delivery *items,
+		     size_t n, bool more)
+{
+	struct relay *r = userdata;
+	struct relay_sink *rs = sink_by_id(r, lane.sink);
+	struct lane *l = NULL;
+	int k = 0;
+
+	if (rs)
+		k = lane_by_number(&l, r, rs, lane.database);
+	/* Asked for by a sink that was removed since. */
+	if (k < 0 || !l || !l->loading)
+		return error_fold(k);
+	for (size_t i = 0; k == 0 && i < n; i++) {
+		usec_t age = usec_sub(store_now(r->store), items[i].since);
+
+		k = window_load(l, items[i].change, items[i].position,
+				(int64_t)loop_now(r->loop) - (int64_t)age, items[i].attempts,
+				items[i].rejections);
+	}
+	if (k < 0)
+		return error_fold(k);
+	window_loaded(l, more);
+	return 0;
+}
+
+/* A sink that was removed since, perhaps to be added again under the same name. */
+static bool was_asked_by_another(struct relay *r, store_id sink)
+{
+	for (size_t i = 0; i < r->n_uncounted; i++) {
+		if (r->uncounted[i] == sink) {
+			r->uncounted[i] = r->uncounted[--r->n_uncounted];
+			return true;
+		}
+	}
+	return false;
+}
+
+static int on_counted(void *userdata, store_id sink, const struct store_count *lanes, size_t n)
+{
+	struct relay *r = userdata;
+	struct relay_sink *rs = sink_by_id(r, sink);
+	struct lane *l;
+	int k;
+
+	if (was_asked_by_another(r, sink) || !rs)
+		return 0;
+	rs->counted = true;
+	if (!rs->sink->counting && n > 0)
+		log_sink(r, rs->sink, LOG_WARNING, MSG_SPOOL_WELL,
+			 "the spool tells only now what it is owed from before; that follows");
+	for (size_t i = 0; i < n; i++) {
+		k = lane_by_number(&l, r, rs, lanes[i].lane.database);
+		if (k < 0)
+			return error_fold(k);
+		if (l)
+			window_count(l, lanes[i].n, lanes[i].bytes);
+	}
+	window_counted(rs->sink);
+	r->on_status(r->userdata);
+	return 0;
+}
+
+/* A spool that cannot be read holds no sink up. */
+static void on_count_patience(void *userdata)
+{
+	struct relay *r = userdata;
+
+	for (size_t i = 0; i < r->n_sinks; i++) {
+		if (r->sinks[i]->sink->counting)
+			window_counted(r->sinks[i]->sink);
+	}
+}
+
+static void on_health(void *userdata, enum store_health health, const char *message)
+{
+	struct relay *r = userdata;
+
+	if (health == STORE_FAILING)
+		log_relay(
+			r, LOG_CRIT, MSG_SPOOL_FAILING,
+			"the spool cannot be written: %s; deliveries go on from memory, and what is "
+			"owed would not survive the daemon",
+			message);
+	else
+		log_relay(r, LOG_NOTICE, MSG_SPOOL_WELL, "the spool is written again");
+	r->on_status(r->userdata);
+}
+
+/* What is in memory is owed still; what was in the file only is told by a resync. */
+static int owe_lane_anew(struct relay *r, struct lane *l)
+{
+	struct store_lane lane;
+	struct delivery *d;
+	int k = lane_number(r, l, &lane);
+
+	list_for_each_entry(d, &l->queue, link) {
+		if (k < 0)
+			break;
+		k = store_owe(r->store, d->change, lane, d->position);
+	}
+	return error_fold(k);
+}
+
+static int owe_sink_anew(struct relay *r, struct sink *s)
+{
+	struct lane *l;
+	int k = 0;
+
+	for (int i = 0; i < _LANE_STATE_N; i++) {
+		list_for_each_entry(l, &s->lanes[i], link) {
+			if (k == 0)
+				k = owe_lane_anew(r, l);
+		}
+	}
+	return error_fold(k);
+}
+
+static void on_reset(void *userdata, const char *aside, const char *why)
+{
+	struct relay *r = userdata;
+	int k = 0;
+
+	log_relay(r, LOG_CRIT, MSG_SPOOL_RESET,
+		  "the spool was damaged (%s) and lies at %s now; a fresh one is begun, and every "
+		  "journal is read again from its oldest row",
+		  why, aside);
+	r->spool_was_reset = true;
+	for (size_t i = 0; k == 0 && i < r->n_sinks; i++)
+		k = owe_sink_anew(r, r->sinks[i]->sink);
+	for (size_t i = 0; k == 0 && i < r->n_databases; i++) {
+		struct relay_database *d = r->databases[i];
+
+		/* What was owed in listen mode cannot be had again. */
+		if (!d->journal)
+			(void)lose(d);
+		source_read_again(d->source);
+	}
+	if (k < 0)
+		loop_fail(r->loop, error_fold(k));
+}
+
+static const struct store_callbacks store_callbacks = {
+	.on_admitted = on_admitted,
+	.on_loaded = on_loaded,
+	.on_counted = on_counted,
+	.on_health = on_health,
+	.on_reset = on_reset,
+	.on_room = on_room,
+};
+
+/* --- what sinks tell ----------------------------------------------------------------------------- */
+
+static void store_verdict_of(struct store_verdict *ret, const struct relay *r,
+			     const struct delivery *d, const struct verdict_info *info)
+{
+	int64_t age = (int64_t)loop_now(r->loop) - d->since;
+
+	*ret = (struct store_verdict){
+		.attempts = d->attempts,
+		.status = info->status,
+		.reason = info->detail,
+		.answer = info->answer,
+		.n_answer = info->n_answer,
+		.since = usec_sub(store_now(r->store), age > 0 ? (usec_t)age : 0),
+	};
+}
+
+static void log_given_up(struct relay *r, const struct sink *s, const struct delivery *d,
+			 enum verdict why, const struct verdict_info *info)
+{
+	const struct change *c = d->change;
+
+	log_sink(r, s, LOG_ERR, MSG_DELIVERY_GIVEN_UP,
+		 "gave up change %s (sequence %" PRIu64 ", %s, database \"%s\") after %u attempts: "
+		 "%s: %s; it is a dead letter now",
+		 c->id, c->sequence, c->tag ? c->tag : "-", c->database, d->attempts,
+		 why == VERDICT_REJECT ? "refused" : "older than give_up_after",
+		 info->detail ? info->detail : "no reason given");
+}
+
+static void on_settled(void *userdata, struct sink *s, struct delivery *d, enum verdict why,
+		       const struct verdict_info *info)
+{
+	struct relay *r = userdata;
+	struct store_verdict verdict;
+	struct store_lane lane;
+	int k = lane_number(r, d->lane, &lane);
+
+	if (k == 0 && why == VERDICT_OK) {
+		k = store_settle(r->store, d->change, lane, d->position, STORE_DELIVERED, NULL);
+	} else if (k == 0) {
+		store_verdict_of(&verdict, r, d, info);
+		k = store_settle(r->store, d->change, lane, d->position,
+				 why == VERDICT_REJECT ? STORE_REJECTED : STORE_EXPIRED, &verdict);
+		log_given_up(r, s, d, why, info);
+	}
+	if (k < 0)
+		loop_fail(r->loop, error_fold(k));
+	if (!list_empty(&r->held) || r->n_losing > 0)
+		loop_defer(r->loop, &r->room_changed);
+	r->on_status(r->userdata);
+	relay_check_quiet(r);
+}
+
+static void on_attempt(void *userdata, _unused_ struct sink *s, const struct delivery *d)
+{
+	struct relay *r = userdata;
+	struct store_lane lane;
+	int k = lane_number(r, d->lane, &lane);
+
+	if (k == 0)
+		k = store_note_attempt(r->store, d->change, lane, d->position, d->attempts,
+				       d->rejections);
+	if (k < 0)
+		loop_fail(r->loop, error_fold(k));
+}
+
+static int on_hungry(void *userdata, _unused_ struct sink *s, struct lane *l, unsigned int limit,
+		     uint64_t bytes)
+{
+	struct relay *r = userdata;
+	struct store_lane lane;
+	int k = lane_number(r, l, &lane);
+
+	if (k == 0)
+		k = store_load(r->store, lane, l->last, limit, bytes);
+	return error_fold(k);
+}
+
+/* --- history --------------------------------------------------------------------------------------- */
+
+struct history {
+	struct relay *relay;
+	struct store_query query;
+	struct sink_history *asked;
+};
+
+static void on_history(void *userdata, struct store_query *q)
+{
+	struct history *h = userdata;
+	struct sink_history *asked = h->asked;
+	const struct config *config = h->relay->config;
+	const char **names = calloc(config->n_databases + 1, sizeof(*names));
+
+	if (!names) {
+		loop_fail(h->relay->loop, error_origin(-ENOMEM));
+		free(h);
+		return;
+	}
+	for (size_t i = 0; i < config->n_databases; i++)
+		names[i] = config->databases[i]->name;
+	asked->impl = NULL;
+	asked->changes = q->changes;
+	asked->n = q->n;
+	asked->more = q->more;
+	asked->incomplete = q->incomplete;
+	asked->failed = q->failed;
+	asked->databases = names;
+	asked->n_databases = config->n_databases;
+	free(h);
+	/* Who asked may be gone after this. */
+	asked->fn(asked->userdata, asked);
+	free(names);
+}
+
+static int history_ask(void *userdata, _unused_ struct sink *s, struct sink_history *asked)
+{
+	struct relay *r = userdata;
+	struct history *h = calloc(1, sizeof(*h));
+	int k;
+
+	if (!h)
+		return error_origin(-ENOMEM);
+	h->relay = r;
+	h->asked = asked;
+	h->query = (struct store_query){
+		.kind = STORE_QUERY_CHANGES,
+		.after = asked->after,
+		.until = asked->until,
+		.limit = HISTORY_CHANGES,
+		.bytes = HISTORY_BYTES,
+		.fn = on_history,
+		.userdata = h,
+	};
+	k = store_ask(r->store, &h->query);
+	if (k < 0) {
+		free(h);
+		return error_fold(k);
+	}
+	asked->impl = h;
+	return 0;
+}
+
+static void history_cancel(void *userdata, struct sink_history *asked)
+{
+	struct relay *r = userdata;
+	struct history *h = asked->impl;
+
+	if (!h)
+		return;
+	store_cancel(r->store, &h->query);
+	free(h);
+	asked->impl = NULL;
+}
+
+/* --- life -------------------------------------------------------------------------------------------- */
+
+void relay_spool_init_callbacks(struct sink_callbacks *callbacks)
+{
+	callbacks->on_settled = on_settled;
+	callbacks->on_attempt = on_attempt;
+	callbacks->on_hungry = on_hungry;
+	callbacks->history_ask = history_ask;
+	callbacks->history_cancel = history_cancel;
+}
+
+int relay_spool_apply(struct relay *r, const struct config *config)
+{
+	_cleanup_(freep) char *path = NULL;
+	int k;
+
+	if (r->store) {
+		store_configure(r->store, &config->spool);
+		return 0;
+	}
+	loop_task_init(&r->room_changed, on_room_changed, r);
+	k = loop_timer_new(&r->count_timer, r->loop, on_count_patience, r);
+	if (k < 0)
+		return error_fold(k);
+	if (asprintf(&path, "%s/" SPOOL_FILE, config->state_directory) < 0)
+		return error_origin(-ENOMEM);
+	return error_fold(store_new(&r->store, r->loop, path, &config->spool, &store_callbacks, r));
+}
+
+int relay_spool_add_sink(struct relay_sink *rs)
+{
+	struct relay *r = rs->relay;
+	int k;
+
+	k = store_name(&rs->id, r->store, STORE_SINK, rs->sink->name);
+	if (k < 0)
+		return error_fold(k);
+	rs->sink->counting = true;
+	loop_timer_arm(r->count_timer, COUNT_PATIENCE);
+	if (store_is_gone(r->store, rs->id))
+		sink_stay_gone(rs->sink);
+	return error_fold(store_count(r->store, rs->id));
+}
+
+void relay_spool_remove_sink(struct relay_sink *rs)
+{
+	struct relay *r = rs->relay;
+
+	if (rs->id && !rs->counted && r->n_uncounted < ARRAY_SIZE(r->uncounted))
+		r->uncounted[r->n_uncounted++] = rs->id;
+}
+
+int relay_spool_set_sinks(struct relay *r)
+{
+	store_id ids[LIMIT_CONFIG_SINKS];
+
+	for (size_t i = 0; i < r->n_sinks; i++)
+		ids[i] = r->sinks[i]->id;
+	return error_fold(store_set_sinks(r->store, ids, r->n_sinks));
+}
+
+int relay_owe_again(struct relay *r, struct relay_sink *rs, struct change *c)
+{
+	uint64_t position = store_next_sequence(r->store);
+	struct store_lane lane;
+	struct lane *l;
+	int k;
+
+	if (c->sequence == 0)
+		c->sequence = position;
+	k = lane_get(&l, rs->sink, sink_lane_key(rs->sink, c->database));
+	if (k == 0)
+		k = lane_number(r, l, &lane);
+	if (k == 0)
+		k = store_owe(r->store, c, lane, position);
+	if (k == 0)
+		k = sink_owe(rs->sink, c, position);
+	return error_fold(k);
+}

@@ -1,0 +1,474 @@
+"""What sinks are owed outlives the daemon, has room beyond its memory, and is bounded."""
+
+import contextlib
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from harness import bulk
+from harness.changes import arrived, check_events, resyncs, wait_all
+from harness.fixtures import missing
+from harness.trail import Resuming, check_trail, of_events
+from harness.wait import wait_until
+from harness.webhook import Answer
+
+QUICK = {"initial": "50ms", "max": "200ms"}
+UNWELL = r'sink "hook": .*next try in'
+BACKLOG = int(os.environ.get("SPOOL_BACKLOG", "20000"))
+
+
+def hook_to(receiver, **more):
+    return {"type": "webhook", "url": receiver.url, "backoff": QUICK, **more}
+
+
+def first_arrivals(events, name):
+    """As arrived(), what came again left out."""
+    return list(dict.fromkeys(arrived(events, name)))
+
+
+def memory_kib(process, what="VmRSS"):
+    for line in Path(f"/proc/{process.pid}/status").read_text(encoding="ascii").splitlines():
+        if line.startswith(what + ":"):
+            return int(line.split()[1])
+    raise AssertionError(what)
+
+
+# --- longer than memory -----------------------------------------------------------------------------
+
+
+@pytest.mark.timeout(600)
+def test_a_backlog_beyond_memory(pg15, relay, stage, webhooks):
+    """A dead sink is owed far more than its window; the daemon stays small, starts at once, and other sinks notice nothing."""
+    a, b = stage(pg15), stage(pg15)
+    down, well = webhooks(default=503), webhooks()
+    r = relay(
+        databases={"a": a.conf, "b": b.conf},
+        sinks={"hook": hook_to(down, batch={"max": 100}), "well": hook_to(well, batch={"max": 100})},
+    )
+    r.expect(UNWELL).start()
+    bulk.insert(a, 1, BACKLOG)
+    bulk.insert(b, 1, 500)
+
+    def reached(receiver):
+        return sum(len(q.json()) if isinstance(q.json(), list) else 1 for q in receiver.requests if q.status == 204)
+
+    wait_until(lambda: reached(well) == BACKLOG + 500, lambda: f"all at the sink that is well: {reached(well)}", 300)
+    assert memory_kib(r.process) < 64 * 1024
+    r.kill()
+    begin = time.monotonic()
+    r.start(listening=False)
+    assert time.monotonic() - begin < 2
+    down.default = 204
+    wait_until(lambda: reached(down) >= BACKLOG + 500, lambda: f"all at the other: {reached(down)}", 300)
+    assert memory_kib(r.process, "VmHWM") < 64 * 1024
+    for receiver in (down, well):
+        events = [e for body in receiver.accepted() for e in (body if isinstance(body, list) else [body])]
+        for name, s in (("a", a), ("b", b)):
+            assert first_arrivals(events, name) == s.made
+
+
+def test_a_lane_with_a_backlog_does_not_starve_the_others(pg15, relay, stage, webhooks):
+    flooded, calm = stage(pg15), stage(pg15)
+    slow = webhooks(default=lambda _: (time.sleep(0.002), 204)[1])
+    r = relay(databases={"flooded": flooded.conf, "calm": calm.conf}, sinks={"hook": hook_to(slow)}).start()
+    bulk.insert(flooded, 1, 6000)
+    calm.table("me")
+    wait_until(lambda: arrived(slow.received(), "calm"), "the calm database's change", 10)
+    assert len(arrived(slow.received(), "flooded")) < 6000
+    r.tolerate("did not end in time")
+
+
+# --- restarts ---------------------------------------------------------------------------------------
+
+
+def test_what_is_owed_comes_first_and_in_order(pg15, relay, stage, webhook):
+    s = stage(pg15)
+    webhook.default = 503
+    r = relay(databases={"one": s.conf}, sinks={"hook": hook_to(webhook)}).expect(UNWELL).start()
+    s.tables("before", 20)
+    wait_until(lambda: webhook.requests, "a try")
+    r.stop()
+    s.tables("meanwhile", 5)
+    webhook.default = 204
+    r.start()
+    s.tables("after", 5)
+    wait_all({"one": s}, [webhook])
+    # Nothing is read or sent again.
+    r.stop()
+    r.start()
+    s.table("last")
+    wait_all({"one": s}, [webhook])
+    assert resyncs(webhook.received()) == []
+
+
+def test_a_sink_that_wanted_no_more_stays_so(pg15, relay, stage, webhook):
+    s = stage(pg15)
+    webhook.default = 410
+    r = relay(databases={"one": s.conf}, sinks={"hook": hook_to(webhook)})
+    r.expect('sink "hook": disabled').start()
+    s.table("a")
+    r.wait_log("disabled: the receiver wants no more", 1)
+    r.stop()
+    webhook.default = 204
+    r.start()
+    r.wait_log("disabled: the receiver wants no more", 2)
+    s.table("b")
+    r.reload(sinks={"hook": hook_to(webhook, timeout="14s")})
+    wait_all({"one": s}, [webhook])
+
+
+def test_a_removed_sink_is_owed_what_it_was(pg15, relay, stage, webhook, webhooks):
+    s = stage(pg15)
+    webhook.default = 503
+    other = webhooks()
+    r = relay(databases={"one": s.conf}, sinks={"hook": hook_to(webhook), "other": hook_to(other)})
+    r.expect(UNWELL).start()
+    s.tables("t", 5)
+    wait_all({"one": s}, [other])
+    r.reload(sinks={"other": hook_to(other)})
+    s.table("not_for_it")
+    wait_all({"one": s}, [other])
+    webhook.default = 204
+    r.reload(sinks={"hook": hook_to(webhook), "other": hook_to(other)})
+    s.table("again")
+    wait_until(lambda: len(webhook.received()) == 6, lambda: webhook.received())
+    assert arrived(webhook.received(), "one") == s.made[:5] + s.made[6:]
+
+
+def test_a_subscriber_goes_on_where_it_was(pg15, relay, stage, closing):
+    a, b = stage(pg15), stage(pg15)
+    r = relay(databases={"a": a.conf, "b": b.conf})
+    path = r.path("socket")
+    r.config["sinks"] = {"socket": {"type": "unix", "path": path}}
+    r.start()
+    bulk.insert(a, 1, 300)
+    first = Resuming(path)
+    wait_until(lambda: len(first.received()) >= 300, lambda: f"{len(first.received())} from the beginning")
+    first.close()
+    bulk.insert(a, 301, 700)
+    bulk.insert(b, 1, 700)
+    r.kill()
+    r.start()
+    second = Resuming(path)
+    closing.callback(second.close)
+    second.highest = first.highest
+    a.table("live")
+    both = lambda: first.received() + second.received()  # noqa: E731
+    wait_until(lambda: len({e["id"] for e in both()}) >= 1701, lambda: f"{len(both())} of 1701")
+    assert first_arrivals(both(), "a") == a.made
+    assert first_arrivals(both(), "b") == b.made
+    # Who asks for all from the beginning cannot be told that there was nothing before.
+    assert set(resyncs(first.received())) == {"deliveries_dropped"}
+    assert resyncs(second.received()) == []
+
+
+# --- faults of the disk -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def small_disk(tmp_path, closing):
+    if os.geteuid() != 0:
+        missing("mounting wants root")
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=6m", "none", tmp_path], check=True)
+    closing.callback(subprocess.run, ["umount", "-l", tmp_path], check=True)
+    return tmp_path
+
+
+def test_the_disk_is_full(pg15, relay, stage, webhooks, small_disk):
+    s = stage(pg15)
+    down, well = webhooks(default=503), webhooks()
+    r = relay(databases={"one": s.conf}, sinks={"hook": hook_to(down), "well": hook_to(well)},
+              state_directory=str(small_disk))  # fmt: skip
+    r.expect(UNWELL, "the spool cannot be written").start()
+    s.tables("before", 5)
+    wait_all({"one": s}, [well])
+    ballast = small_disk / "ballast"
+    with ballast.open("wb", buffering=0) as f, contextlib.suppress(OSError):
+        while f.write(bytes(4096)):
+            pass
+    bulk.insert(s, 1, 300, filler=5000)
+    r.wait_log("the spool cannot be written")
+    wait_all({"one": s}, [well])
+    ballast.unlink()
+    r.wait_log("the spool is written again")
+    s.table("after")
+    wait_all({"one": s}, [well])
+    r.kill()
+    down.default = 204
+    r.start()
+    wait_until(lambda: len(first_arrivals(down.received(), "one")) >= len(s.made), "all at the one that was down")
+    assert first_arrivals(down.received(), "one") == s.made
+
+
+@pytest.mark.parametrize("when", ["stopped", "running"])
+def test_a_damaged_spool(pg15, relay, stage, webhook, when):
+    seed = int(os.environ.get("SPOOL_SEED", time.time_ns() % 1000000))
+    print(f"SPOOL_SEED={seed}")
+    rnd = random.Random(seed)
+    s = stage(pg15)
+    webhook.default = 503
+    r = relay(databases={"one": {**s.conf, "heartbeat": "200ms", "backoff": QUICK}}, sinks={"hook": hook_to(webhook)})
+    r.tolerate(UNWELL, "the spool was damaged", "may have been missed", "next try in", "the spool cannot", "were lost")
+    r.start()
+    path = Path(r.path("state")) / "spool.db"
+    for i in range(4):
+        bulk.insert(s, 1 + i * 100, 100)
+        if when == "stopped":
+            r.stop()
+        with path.open("r+b") as f:
+            for _ in range(8):
+                f.seek(rnd.randrange(max(path.stat().st_size, 1)))
+                f.write(rnd.randbytes(rnd.choice([1, 16, 600])))
+        if when == "stopped":
+            r.start(listening=False)
+    if when == "running":
+        r.kill()
+        r.start(listening=False)
+    webhook.default = 204
+    s.table("last")
+    wait_until(
+        lambda: set(arrived(webhook.received(), "one")) == set(s.made),
+        lambda: f"everything; {len(set(arrived(webhook.received(), 'one')))} of {len(s.made)} came",
+        40,
+    )
+
+
+def test_a_state_directory_that_cannot_be_used(pg15, relay, stage, webhook):
+    s = stage(pg15)
+    r = relay(databases={"one": s.conf}, sinks={"hook": hook_to(webhook)}, state_directory="/dev/null/x")
+    r.expect("the spool cannot be written").start()
+    s.tables("t", 3)
+    wait_all({"one": s}, [webhook])
+
+
+def test_a_power_loss_at_any_commit(pg15, own_server, relay, stage, webhook):
+    """Copies of the directory, as they are at some moment, open; with the journal nothing is lost."""
+    server = own_server(pg15)
+    s = stage(server)
+    webhook.default = lambda q: 503 if len(webhook.requests) % 3 else 204
+    r = relay(databases={"one": s.conf}, sinks={"hook": hook_to(webhook)}).expect(UNWELL).start()
+    copies = []
+    for i in range(5):
+        bulk.insert(s, 1 + 40 * i, 40, per=7)
+        copy = r.path(f"copy{i}")
+        # The moment matters: nothing may be written while it is copied.
+        r.process.send_signal(signal.SIGSTOP)
+        subprocess.run(["cp", "-a", r.path("state"), copy], check=True)
+        r.process.send_signal(signal.SIGCONT)
+        copies.append((copy, len(webhook.received())))
+    r.tolerate("held up")
+    r.kill()
+    for copy, n in copies:
+        with contextlib.closing(sqlite3.connect(f"{copy}/spool.db")) as db:
+            assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        before = webhook.received()[:n]
+        webhook.default = 204
+        r.config["state_directory"] = copy
+        begin = len(webhook.received())
+        r.start()
+        had = {tuple(i) for i in arrived(before, "one")}
+        wait_until(
+            lambda: had | set(arrived(webhook.received()[begin:], "one")) >= set(s.made),
+            lambda: f"the rest after {copy}",
+        )
+        r.kill()
+
+
+# --- full -------------------------------------------------------------------------------------------
+
+SMALL = {"max_size": "16MiB"}
+
+
+def test_full_of_what_is_owed(pg15, relay, stage, webhooks):
+    """The oldest deliveries of the sink that owes most give way to a resync; the others notice nothing."""
+    s = stage(pg15)
+    down, well = webhooks(default=503), webhooks()
+    r = relay(databases={"one": s.conf}, sinks={"hook": hook_to(down), "well": hook_to(well)}, spool=SMALL)
+    r.expect(UNWELL, 'sink "hook": the spool is full').start()
+    for n in range(1, 1201, 100):
+        bulk.insert(s, n, 100, filler=15000)
+        wait_until(lambda n=n: len(well.received()) == n + 99, lambda: f"{len(well.received())} at the sink that is well")
+    r.wait_log('sink "hook": the spool is full')
+    assert Path(r.path("state"), "spool.db").stat().st_size <= 16 << 20
+    down.default = 204
+    s.table("last")
+    wait_until(lambda: arrived(down.received(), "one")[-1:] == s.made[-1:], "the last one", 60)
+    events = down.received()
+    got = arrived(events, "one")
+    assert set(resyncs(events)) == {"deliveries_dropped"}
+    assert 0 < len(got) < 1201
+    # The resync stands where the gap is: before the first that is left.
+    assert events[0]["type"] == "schemarelay.resync" or events[0]["subject"] == "public.t1"
+    assert got == [m for m in s.made if m in set(got)]
+    assert resyncs(well.received()) == []
+    check_events(well.received())
+
+
+def test_block_leaves_changes_in_the_journal(pg15, relay, stage, webhooks):
+    s = stage(pg15)
+    down = webhooks(default=503)
+    r = relay(databases={"one": s.conf}, sinks={"hook": hook_to(down)}, spool={**SMALL, "when_full": "block"})
+    r.expect(UNWELL).start()
+    bulk.insert(s, 1, 800, filler=15000)
+    wait_until(lambda: Path(r.path("state"), "spool.db").stat().st_size > 3 << 20, "a spool that fills")
+    down.default = 204
+    s.table("last")
+    wait_until(lambda: len(set(arrived(down.received(), "one"))) == 801, lambda: f"{len(down.received())} of 801")
+    assert first_arrivals(down.received(), "one") == s.made
+    assert resyncs(down.received()) == []
+
+
+def test_one_database_takes_a_quarter_at_most(pg15, relay, stage, webhooks):
+    noisy, calm = stage(pg15), stage(pg15)
+    down = webhooks(default=503)
+    r = relay(databases={"noisy": noisy.conf, "calm": calm.conf}, sinks={"hook": hook_to(down)}, spool=SMALL)
+    r.expect(UNWELL, 'sink "hook": the spool is full: .*"noisy"').start()
+    calm.tables("c", 20)
+    bulk.insert(noisy, 1, 600, filler=15000)
+    r.wait_log('the spool is full: .*"noisy"')
+    down.default = 204
+    wait_until(lambda: arrived(down.received(), "noisy")[-1:] == noisy.made[-1:], "the last one", 60)
+    wait_until(lambda: arrived(down.received(), "calm") == calm.made, "all of the calm one")
+    assert resyncs(down.received(), "calm") == []
+    assert "deliveries_dropped" in resyncs(down.received(), "noisy")
+
+
+# --- time -------------------------------------------------------------------------------------------
+
+FAKETIME = next(iter(Path("/usr/lib").glob("*/faketime/libfaketime.so.1")), None)
+
+
+def test_the_clock_is_stepped(pg15, relay, stage, webhooks, tmp_path):
+    if not FAKETIME:
+        missing("libfaketime is not there")
+    s = stage(pg15)
+    hook = webhooks(default=503)
+    offset = tmp_path / "offset"
+    offset.write_text("+0", encoding="ascii")
+    env = {
+        "LD_PRELOAD": str(FAKETIME),
+        "FAKETIME_TIMESTAMP_FILE": str(offset),
+        "FAKETIME_NO_CACHE": "1",
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+    }
+    r = relay(env=env, databases={"one": s.conf}, sinks={"hook": hook_to(hook, give_up_after="72h")})
+    r.expect(UNWELL).tolerate("held up").start()
+    for step in ("+400d", "-800d", "+0"):
+        s.tables(f"t{len(s.made)}_", 5)
+        offset.write_text(step, encoding="ascii")
+        n = len(hook.requests)
+        hook.wait_requests(n + 3)
+    assert not r.log_contains("gave up")
+    hook.default = 204
+    wait_all({"one": s}, [hook])
+
+
+# --- whatever order they commit in --------------------------------------------------------------------
+
+
+@pytest.mark.timeout(180)
+def test_any_order_of_commits(pg15, own_server, relay, stage, webhook):
+    """Writers with savepoints, long transactions, rollbacks and prepared transactions: exactly what was committed, each once in
+    the spool, the commands of a transaction in their order, and what began after a commit behind it."""
+    seed = int(os.environ.get("SPOOL_SEED", time.time_ns() % 1000000))
+    print(f"SPOOL_SEED={seed}")
+    rnd = random.Random(seed)
+    server = own_server(pg15, max_prepared_transactions="20")
+    s = stage(server)
+    r = relay(databases={"one": {**s.conf, "heartbeat": "100ms"}}, sinks={"hook": hook_to(webhook)}).start()
+    history = CommitHistory(s, rnd)
+    history.play(400)
+    expected = history.committed
+    wait_until(
+        lambda: len(arrived(webhook.received(), "one")) >= sum(map(len, expected)),
+        lambda: f"{sum(map(len, expected))} changes; {len(webhook.received())} came",
+    )
+    got = [i.removeprefix("public.") for _, i in arrived(webhook.received(), "one")]
+    history.check(got)
+    r.stop()
+    with contextlib.closing(sqlite3.connect(f"{r.path('state')}/spool.db")) as db:
+        count, distinct = db.execute("SELECT count(*), count(DISTINCT id) FROM change").fetchone()
+    assert count == distinct == len(got)
+
+
+class CommitHistory:
+    """Interleaves transactions on a few connections, by chance. Prepared ones keep the doorbell silent, as they must."""
+
+    N = 5
+
+    def __init__(self, stage, rnd):
+        self.stage = stage
+        self.random = rnd
+        self.committed = []  # names, one list a transaction, in the order of the commits
+        self.began_after = []  # for each of those: how many had been committed when its first command ran
+        self.number = 0
+        self.connections = [self._open() for _ in range(self.N)]
+
+    def _open(self):
+        connection = self.stage.connect(autocommit=False)
+        return {"connection": connection, "names": [], "began": None, "silent": False}
+
+    def _create(self, c):
+        self.number += 1
+        name = f"t{self.number}"
+        if c["began"] is None:
+            c["began"] = len(self.committed)
+            c["silent"] = self.random.random() < 0.3
+        with c["connection"].cursor() as cursor:
+            if c["silent"] and not c["names"]:
+                cursor.execute("SET LOCAL schema_notifications.notify = off")
+            undone = self.random.random() < 0.15
+            if undone:
+                cursor.execute("SAVEPOINT undone")
+            cursor.execute(f"CREATE TABLE {name} (id int)")
+            if undone:
+                cursor.execute("ROLLBACK TO SAVEPOINT undone")
+                return
+        c["names"].append(name)
+
+    def _end(self, c, commit):
+        connection = c["connection"]
+        if commit and c["silent"]:
+            with connection.cursor() as cursor:
+                cursor.execute(f"PREPARE TRANSACTION 'p{self.number}_{id(c)}'")
+            connection.commit()
+            connection.autocommit = True
+            with connection.cursor() as cursor:
+                cursor.execute(f"COMMIT PREPARED 'p{self.number}_{id(c)}'")
+            connection.autocommit = False
+        elif commit:
+            connection.commit()
+        else:
+            connection.rollback()
+        if commit and c["names"]:
+            self.committed.append(c["names"])
+            self.began_after.append(c["began"])
+        c.update(names=[], began=None, silent=False)
+
+    def play(self, steps):
+        for _ in range(steps):
+            c = self.random.choice(self.connections)
+            what = self.random.random()
+            if what < 0.6 or c["began"] is None:
+                self._create(c)
+            else:
+                self._end(c, what < 0.92)
+        for c in self.connections:
+            if c["began"] is not None:
+                self._end(c, True)
+            c["connection"].close()
+
+    def check(self, got):
+        assert sorted(got) == sorted(n for names in self.committed for n in names)
+        place = {name: i for i, name in enumerate(got)}
+        for names in self.committed:
+            assert [place[n] for n in names] == sorted(place[n] for n in names)
+        for names, began in zip(self.committed, self.began_after):
+            for earlier in self.committed[:began]:
+                assert max(place[n] for n in earlier) < min(place[n] for n in names)
