@@ -148,8 +148,10 @@ int store_set_sinks(struct store *s, const store_id *sinks, size_t n) _must_chec
 
 /* --- changes and deliveries ----------------------------------------------------------------------- */
 
-/* Takes @c in, unless (@reread) it is known, and gives it its sequence; owed to @lanes. -ENOMEM, or
- * what on_admitted() said. */
+/* Takes @c in, unless (@reread) it is known, and gives it its sequence; owed to @lanes. @reread: it may
+ * be known: the journal is read again, or a source has told no cursor yet, for the run (or the
+ * source) before may have ended between the changes and their cursor. -ENOMEM, or what on_admitted()
+ * said. */
 int store_admit(struct store *s, struct change *c, bool reread, store_id database,
 		const struct store_lane *lanes, size_t n) _must_check_;
 
