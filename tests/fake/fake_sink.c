@@ -135,7 +135,7 @@ static int answer_question(struct fake_history *h, struct sink_history *asked)
 
 	asked->changes = changes;
 	asked->n = 0;
-	asked->more = false;
+	asked->more = h->failed;
 	asked->failed = h->failed;
 	asked->incomplete = h->incomplete;
 	asked->databases = databases;

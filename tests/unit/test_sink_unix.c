@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/limits.h"
+#include "sink/sink_registry.h"
 
 static void check_refused(struct fixture *t, const char *needle)
 {
@@ -228,6 +229,85 @@ static void test_who_sends_no_more_still_reads(void **state)
 	submit(t, "orders", "c");
 	submit(t, "orders", "d");
 	assert_int_equal(t->fake.n_notices, 0);
+}
+
+/* --- many changes in one turn --- */
+
+/* As a lane has them, with a payload of that many bytes. */
+static struct delivery *owe(struct fixture *t, const char *identity, size_t bytes)
+{
+	struct change *c = fake_change("orders", "CREATE TABLE", identity);
+	struct delivery *d;
+
+	c->sequence = ++t->fake.newest;
+	if (bytes > 0)
+		c->payload.len = bytes;
+	assert_int_equal(delivery_new(&d, NULL, c, c->sequence, 0), 0);
+	list_append(&t->fake.under_way, &d->link);
+	t->fake.n_under_way++;
+	(void)change_unref(c);
+	return d;
+}
+
+static unsigned int fit(struct fixture *t, const struct delivery *d, unsigned int n)
+{
+	unsigned int fits = 0;
+
+	assert_int_equal(sink_unix_ops.fit(&t->fake.sink, d, n, &fits), 0);
+	return fits;
+}
+
+static void test_so_much_fits_in_a_turn(void **state)
+{
+	struct fixture *t = *state;
+	const struct delivery *small, *large, *half;
+
+	open_sink(t);
+	small = owe(t, "a", 0);
+	for (int i = 1; i < 100; i++)
+		(void)owe(t, "a", 0);
+	assert_int_equal(fit(t, small, 2), 2);
+	assert_int_equal(fit(t, small, 64), 64);
+	assert_int_equal(fit(t, small, 100), 64);
+	large = owe(t, "a", 262145);
+	half = owe(t, "a", 131072);
+	(void)owe(t, "a", 131072);
+	(void)owe(t, "a", 1);
+	/* One at least, and as many as make 256 KiB. */
+	assert_int_equal(fit(t, large, 4), 1);
+	assert_int_equal(fit(t, half, 3), 2);
+}
+
+static void test_many_lines_at_once(void **state)
+{
+	struct fixture *t = *state;
+	struct client a, b, resuming;
+	struct delivery *first;
+	char identity[16];
+
+	open_sink(t);
+	client_init(&a, t, "{}\n");
+	client_init(&b, t, NULL);
+	t->fake.history.held = true;
+	client_resume(&resuming, t, 0);
+	first = owe(t, "t0", 0);
+	for (unsigned int i = 1; i < 150; i++) {
+		(void)snprintf(identity, sizeof(identity), "t%u", i);
+		(void)owe(t, identity, 0);
+	}
+	assert_int_equal(sink_unix_ops.submit(&t->fake.sink, first, 150), 0);
+	assert_int_equal(t->fake.n_done, 1);
+	t->fake.history.held = false;
+	fake_sink_release(&t->fake);
+	for (unsigned int i = 0; i < 150; i++) {
+		(void)snprintf(identity, sizeof(identity), "t%u", i);
+		expect_change(&a, FIRST + i, "orders", identity);
+		expect_change(&b, FIRST + i, "orders", identity);
+		expect_change(&resuming, FIRST + i, "orders", identity);
+	}
+	client_done(&a);
+	client_done(&b);
+	client_done(&resuming);
 }
 
 /* --- limits --- */
@@ -453,6 +533,8 @@ int main(void)
 		TEST(test_greetings),
 		TEST(test_greeting_is_limited),
 		TEST(test_who_sends_no_more_still_reads),
+		TEST(test_so_much_fits_in_a_turn),
+		TEST(test_many_lines_at_once),
 		TEST(test_a_slow_reader_gets_all_bytes),
 		TEST(test_who_does_not_read_is_dropped),
 		TEST(test_so_many_subscribers),
