@@ -197,14 +197,18 @@ unit 'unit tests: valgrind' build-gcc --timeout-multiplier 10 \
 	--wrap 'valgrind -q --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite,possible'
 
 case $TIER,$version in
-long,*) versions=--pg= ;;
+long,*)
+	versions=--pg=
+	export SPOOL_KILLS=200 SPOOL_BACKLOG=1000000
+	;;
 ,16) versions=--pg=16 ;;
 *) versions=--pg=$version,16 ;;
 esac
 check 'demonstration' sh tests/demo.sh --once
 integration 'integration tests' build-gcc tests/integration "$versions"
 [ ! -x build-asan/daemon/schemarelay ] ||
-	integration 'integration tests: address and undefined behaviour' build-asan tests/integration/test_relay_*.py "--pg=$version"
+	integration 'integration tests: address and undefined behaviour' build-asan tests/integration/test_relay_*.py \
+		tests/integration/test_spool_crash.py "--pg=$version"
 # shellcheck disable=SC2086 # one word a package
 install_packages $PACKAGES_SYSTEM || finish
 integration 'system tests' build-gcc tests/system -p no:cacheprovider

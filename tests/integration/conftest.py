@@ -76,6 +76,12 @@ def pg(request, servers):
 
 
 @pytest.fixture(scope="session")
+def some_pg(servers):
+    """A server of the oldest version at hand, for what is no matter of versions."""
+    return servers.get(min(postgres.versions()))
+
+
+@pytest.fixture(scope="session")
 def pg15(servers):
     return servers.get(15)
 

@@ -43,9 +43,9 @@ def memory_kib(process, what="VmRSS"):
 
 
 @pytest.mark.timeout(600)
-def test_a_backlog_beyond_memory(pg15, relay, stage, webhooks):
+def test_a_backlog_beyond_memory(some_pg, relay, stage, webhooks):
     """A dead sink is owed far more than its window; the daemon stays small, starts at once, and other sinks notice nothing."""
-    a, b = stage(pg15), stage(pg15)
+    a, b = stage(some_pg), stage(some_pg)
     down, well = webhooks(default=503), webhooks()
     r = relay(
         databases={"a": a.conf, "b": b.conf},
@@ -73,8 +73,8 @@ def test_a_backlog_beyond_memory(pg15, relay, stage, webhooks):
             assert first_arrivals(events, name) == s.made
 
 
-def test_a_lane_with_a_backlog_does_not_starve_the_others(pg15, relay, stage, webhooks):
-    flooded, calm = stage(pg15), stage(pg15)
+def test_a_lane_with_a_backlog_does_not_starve_the_others(some_pg, relay, stage, webhooks):
+    flooded, calm = stage(some_pg), stage(some_pg)
     slow = webhooks(default=lambda _: (time.sleep(0.002), 204)[1])
     r = relay(databases={"flooded": flooded.conf, "calm": calm.conf}, sinks={"hook": hook_to(slow)}).start()
     bulk.insert(flooded, 1, 6000)
@@ -87,8 +87,8 @@ def test_a_lane_with_a_backlog_does_not_starve_the_others(pg15, relay, stage, we
 # --- restarts ---------------------------------------------------------------------------------------
 
 
-def test_what_is_owed_comes_first_and_in_order(pg15, relay, stage, webhook):
-    s = stage(pg15)
+def test_what_is_owed_comes_first_and_in_order(some_pg, relay, stage, webhook):
+    s = stage(some_pg)
     webhook.default = 503
     r = relay(databases={"one": s.conf}, sinks={"hook": hook_to(webhook)}).expect(UNWELL).start()
     s.tables("before", 20)
@@ -107,8 +107,8 @@ def test_what_is_owed_comes_first_and_in_order(pg15, relay, stage, webhook):
     assert resyncs(webhook.received()) == []
 
 
-def test_a_sink_that_wanted_no_more_stays_so(pg15, relay, stage, webhook):
-    s = stage(pg15)
+def test_a_sink_that_wanted_no_more_stays_so(some_pg, relay, stage, webhook):
+    s = stage(some_pg)
     webhook.default = 410
     r = relay(databases={"one": s.conf}, sinks={"hook": hook_to(webhook)})
     r.expect('sink "hook": disabled').start()
@@ -123,8 +123,8 @@ def test_a_sink_that_wanted_no_more_stays_so(pg15, relay, stage, webhook):
     wait_all({"one": s}, [webhook])
 
 
-def test_a_removed_sink_is_owed_what_it_was(pg15, relay, stage, webhook, webhooks):
-    s = stage(pg15)
+def test_a_removed_sink_is_owed_what_it_was(some_pg, relay, stage, webhook, webhooks):
+    s = stage(some_pg)
     webhook.default = 503
     other = webhooks()
     r = relay(databases={"one": s.conf}, sinks={"hook": hook_to(webhook), "other": hook_to(other)})
@@ -141,8 +141,8 @@ def test_a_removed_sink_is_owed_what_it_was(pg15, relay, stage, webhook, webhook
     assert arrived(webhook.received(), "one") == s.made[:5] + s.made[6:]
 
 
-def test_a_subscriber_goes_on_where_it_was(pg15, relay, stage, closing):
-    a, b = stage(pg15), stage(pg15)
+def test_a_subscriber_goes_on_where_it_was(some_pg, relay, stage, closing):
+    a, b = stage(some_pg), stage(some_pg)
     r = relay(databases={"a": a.conf, "b": b.conf})
     path = r.path("socket")
     r.config["sinks"] = {"socket": {"type": "unix", "path": path}}
@@ -180,8 +180,8 @@ def small_disk(tmp_path, closing):
     return tmp_path
 
 
-def test_the_disk_is_full(pg15, relay, stage, webhooks, small_disk):
-    s = stage(pg15)
+def test_the_disk_is_full(some_pg, relay, stage, webhooks, small_disk):
+    s = stage(some_pg)
     down, well = webhooks(default=503), webhooks()
     r = relay(databases={"one": s.conf}, sinks={"hook": hook_to(down), "well": hook_to(well)},
               state_directory=str(small_disk))  # fmt: skip
@@ -207,11 +207,11 @@ def test_the_disk_is_full(pg15, relay, stage, webhooks, small_disk):
 
 
 @pytest.mark.parametrize("when", ["stopped", "running"])
-def test_a_damaged_spool(pg15, relay, stage, webhook, when):
+def test_a_damaged_spool(some_pg, relay, stage, webhook, when):
     seed = int(os.environ.get("SPOOL_SEED", time.time_ns() % 1000000))
     print(f"SPOOL_SEED={seed}")
     rnd = random.Random(seed)
-    s = stage(pg15)
+    s = stage(some_pg)
     webhook.default = 503
     r = relay(databases={"one": {**s.conf, "heartbeat": "200ms", "backoff": QUICK}}, sinks={"hook": hook_to(webhook)})
     r.tolerate(UNWELL, "the spool was damaged", "may have been missed", "next try in", "the spool cannot", "were lost")
@@ -239,17 +239,17 @@ def test_a_damaged_spool(pg15, relay, stage, webhook, when):
     )
 
 
-def test_a_state_directory_that_cannot_be_used(pg15, relay, stage, webhook):
-    s = stage(pg15)
+def test_a_state_directory_that_cannot_be_used(some_pg, relay, stage, webhook):
+    s = stage(some_pg)
     r = relay(databases={"one": s.conf}, sinks={"hook": hook_to(webhook)}, state_directory="/dev/null/x")
     r.expect("the spool cannot be written").start()
     s.tables("t", 3)
     wait_all({"one": s}, [webhook])
 
 
-def test_a_power_loss_at_any_commit(pg15, own_server, relay, stage, webhook):
+def test_a_power_loss_at_any_commit(some_pg, own_server, relay, stage, webhook):
     """Copies of the directory, as they are at some moment, open; with the journal nothing is lost."""
-    server = own_server(pg15)
+    server = own_server(some_pg)
     s = stage(server)
     webhook.default = lambda q: 503 if len(webhook.requests) % 3 else 204
     r = relay(databases={"one": s.conf}, sinks={"hook": hook_to(webhook)}).expect(UNWELL).start()
@@ -285,9 +285,9 @@ def test_a_power_loss_at_any_commit(pg15, own_server, relay, stage, webhook):
 SMALL = {"max_size": "16MiB"}
 
 
-def test_full_of_what_is_owed(pg15, relay, stage, webhooks):
+def test_full_of_what_is_owed(some_pg, relay, stage, webhooks):
     """The oldest deliveries of the sink that owes most give way to a resync; the others notice nothing."""
-    s = stage(pg15)
+    s = stage(some_pg)
     down, well = webhooks(default=503), webhooks()
     r = relay(databases={"one": s.conf}, sinks={"hook": hook_to(down), "well": hook_to(well)}, spool=SMALL)
     r.expect(UNWELL, 'sink "hook": the spool is full').start()
@@ -310,8 +310,8 @@ def test_full_of_what_is_owed(pg15, relay, stage, webhooks):
     check_events(well.received())
 
 
-def test_block_leaves_changes_in_the_journal(pg15, relay, stage, webhooks):
-    s = stage(pg15)
+def test_block_leaves_changes_in_the_journal(some_pg, relay, stage, webhooks):
+    s = stage(some_pg)
     down = webhooks(default=503)
     r = relay(databases={"one": s.conf}, sinks={"hook": hook_to(down)}, spool={**SMALL, "when_full": "block"})
     r.expect(UNWELL).start()
@@ -324,8 +324,8 @@ def test_block_leaves_changes_in_the_journal(pg15, relay, stage, webhooks):
     assert resyncs(down.received()) == []
 
 
-def test_one_database_takes_a_quarter_at_most(pg15, relay, stage, webhooks):
-    noisy, calm = stage(pg15), stage(pg15)
+def test_one_database_takes_a_quarter_at_most(some_pg, relay, stage, webhooks):
+    noisy, calm = stage(some_pg), stage(some_pg)
     down = webhooks(default=503)
     r = relay(databases={"noisy": noisy.conf, "calm": calm.conf}, sinks={"hook": hook_to(down)}, spool=SMALL)
     r.expect(UNWELL, 'sink "hook": the spool is full: .*"noisy"').start()
@@ -344,10 +344,10 @@ def test_one_database_takes_a_quarter_at_most(pg15, relay, stage, webhooks):
 FAKETIME = next(iter(Path("/usr/lib").glob("*/faketime/libfaketime.so.1")), None)
 
 
-def test_the_clock_is_stepped(pg15, relay, stage, webhooks, tmp_path):
+def test_the_clock_is_stepped(some_pg, relay, stage, webhooks, tmp_path):
     if not FAKETIME:
         missing("libfaketime is not there")
-    s = stage(pg15)
+    s = stage(some_pg)
     hook = webhooks(default=503)
     offset = tmp_path / "offset"
     offset.write_text("+0", encoding="ascii")
@@ -373,13 +373,13 @@ def test_the_clock_is_stepped(pg15, relay, stage, webhooks, tmp_path):
 
 
 @pytest.mark.timeout(180)
-def test_any_order_of_commits(pg15, own_server, relay, stage, webhook):
+def test_any_order_of_commits(some_pg, own_server, relay, stage, webhook):
     """Writers with savepoints, long transactions, rollbacks and prepared transactions: exactly what was committed, each once in
     the spool, the commands of a transaction in their order, and what began after a commit behind it."""
     seed = int(os.environ.get("SPOOL_SEED", time.time_ns() % 1000000))
     print(f"SPOOL_SEED={seed}")
     rnd = random.Random(seed)
-    server = own_server(pg15, max_prepared_transactions="20")
+    server = own_server(some_pg, max_prepared_transactions="20")
     s = stage(server)
     r = relay(databases={"one": {**s.conf, "heartbeat": "100ms"}}, sinks={"hook": hook_to(webhook)}).start()
     history = CommitHistory(s, rnd)

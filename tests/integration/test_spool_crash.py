@@ -87,10 +87,10 @@ class World:
 
 
 @pytest.mark.timeout(120 + 5 * KILLS)
-def test_whatever_dies(pg15, own_server, relay, stage, webhooks, rsyslog, proxy, closing):
+def test_whatever_dies(some_pg, own_server, relay, stage, webhooks, rsyslog, proxy, closing):
     seed = int(os.environ.get("SPOOL_SEED", time.time_ns() % 1000000))
     print(f"SPOOL_SEED={seed}")
-    world = World(pg15, own_server, relay, stage, webhooks, rsyslog, proxy, closing, seed)
+    world = World(some_pg, own_server, relay, stage, webhooks, rsyslog, proxy, closing, seed)
     # Most die alone, at any moment.
     deaths = [world.kill_relay] * 7 + [world.kill_server, world.kill_both, world.cut_network]
     for i in range(KILLS):
