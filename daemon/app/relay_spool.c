@@ -12,6 +12,7 @@
 #include "sink/window.h"
 
 #define SPOOL_FILE     "spool.db"
+#define HUNG           (60 * USEC_PER_SEC) /* a batch takes milliseconds, and seconds on a bad day */
 #define DROPPED_REPEAT (10 * USEC_PER_SEC)
 #define COUNT_PATIENCE (2 * USEC_PER_SEC)
 
@@ -734,6 +735,16 @@ int relay_spool_set_sinks(struct relay *r)
 	for (size_t i = 0; i < r->n_sinks; i++)
 		ids[i] = r->sinks[i]->id;
 	return error_fold(store_set_sinks(r->store, ids, r->n_sinks));
+}
+
+bool relay_spool_makes_progress(const struct relay *r)
+{
+	struct store_stats stats;
+
+	if (!r->store)
+		return true;
+	store_get_stats(r->store, &stats);
+	return !stats.busy_since || usec_sub(clock_monotonic(), stats.busy_since) < HUNG;
 }
 
 int relay_owe_again(struct relay *r, struct relay_sink *rs, struct change *c)

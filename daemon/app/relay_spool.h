@@ -27,5 +27,8 @@ int relay_spool_change(struct relay_database *d, struct change *c, bool reread) 
 /* May that database's journal be read on? */
 bool relay_spool_has_room(struct relay_database *d);
 
+/* false: the spool's thread has been at one batch for so long that the disk must hang. */
+bool relay_spool_makes_progress(const struct relay *r);
+
 /* @c (with `replayed` set, or made for this sink alone) is owed once more, behind all else. -ENOMEM. */
 int relay_owe_again(struct relay *r, struct relay_sink *rs, struct change *c) _must_check_;

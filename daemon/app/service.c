@@ -9,6 +9,7 @@
 #include "app/message_id.h"
 #include "app/relay.h"
 #include "app/relay_log.h"
+#include "app/relay_spool.h"
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "loop/loop.h"
@@ -58,7 +59,8 @@ static void on_watchdog(void *userdata)
 {
 	struct service *s = userdata;
 
-	(void)sd_notify(0, "WATCHDOG=1");
+	if (relay_spool_makes_progress(s->relay))
+		(void)sd_notify(0, "WATCHDOG=1");
 	loop_timer_arm(s->watchdog, s->watchdog_interval);
 }
 
