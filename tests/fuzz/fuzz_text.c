@@ -22,20 +22,63 @@
 
 /* --- quantities and times ------------------------------------------------------------------------------ */
 
-static void check_units(const char *s)
+struct unit {
+	const char *name;
+	uint64_t factor;
+};
+
+/* What @s is in those units; false: nothing, or more than 64 bits hold (the last few numbers that they do
+ * hold nobody needs). */
+static bool read_quantity(uint64_t *ret, const char *s, const struct unit *units)
+{
+	unsigned __int128 v = 0;
+	size_t n = strspn(s, "0123456789");
+
+	for (size_t i = 0; i < n; i++)
+		if ((v = v * 10 + (unsigned int)(s[i] - '0')) > UINT64_MAX - 6)
+			return false;
+	*ret = 0;
+	if (n > 0 && v == 0 && s[n] == '\0')
+		return true;
+	while (units->name && strcmp(units->name, s + n) != 0)
+		units++;
+	*ret = (uint64_t)(v * units->factor);
+	return n > 0 && units->name && v * units->factor <= UINT64_MAX;
+}
+
+static void check_quantity(const char *s, const struct unit *units,
+			   bool (*parse)(uint64_t *ret, const char *text),
+			   void (*add)(struct strbuf *b, uint64_t v))
 {
 	_cleanup_(strbuf_done) struct strbuf b = STRBUF_INIT;
-	uint64_t v, again;
+	uint64_t v, expected, again;
+	bool good = parse(&v, s);
 
-	if (units_parse_duration(&v, s)) {
-		units_add_duration(&b, v);
-		CHECK_TEXT(units_parse_duration(&again, b.data) && again == v, b.data, b.len);
-	}
-	strbuf_reset(&b);
-	if (units_parse_size(&v, s)) {
-		units_add_size(&b, v);
-		CHECK_TEXT(units_parse_size(&again, b.data) && again == v, b.data, b.len);
-	}
+	CHECK(good == read_quantity(&expected, s, units));
+	if (!good)
+		return;
+	CHECK(v == expected);
+	add(&b, v);
+	CHECK_TEXT(parse(&again, b.data) && again == v, b.data, b.len);
+}
+
+static void check_units(const char *s)
+{
+	static const struct unit durations[] = {
+		{ "us", 1 },          { "ms", 1000 },        { "s", 1000000 }, { "min", 60000000 },
+		{ "h", 3600000000U }, { "d", 86400000000U }, { NULL, 0 },
+	};
+	static const struct unit sizes[] = {
+		{ "B", 1 },
+		{ "KiB", 1024 },
+		{ "MiB", 1048576 },
+		{ "GiB", 1073741824U },
+		{ "TiB", 1099511627776U },
+		{ NULL, 0 },
+	};
+
+	check_quantity(s, durations, units_parse_duration, units_add_duration);
+	check_quantity(s, sizes, units_parse_size, units_add_size);
 }
 
 static void check_timestamp(const char *s, size_t n)
