@@ -254,15 +254,22 @@ def test_local_bus(example, subscribe, tmp_path):
         s.tables("t", 3)
         wait_line(listener, "t2")
         assert tables(listener.lines) == ["t0", "t1", "t2"] and len(listener.lines) == 3
-    # While it is away, something happens: this version keeps no history, and says so.
+    # While it is away, something happens: it gets that first.
     wait_connected(1)
     s.table("missed")
     wait_until(lambda: len(reader.received()) == 4, "the change is sent")
     with program(*command) as listener:
-        wait_until(lambda: listener.lines, "a resync")
-        assert re.fullmatch(r"\S+Z orders: refresh everything \(deliveries_dropped\)", listener.lines[0])
+        wait_line(listener, "missed")
         s.table("t3")
         wait_line(listener, "t3")
+        assert tables(listener.lines) == ["missed", "t3"] and len(listener.lines) == 2
+    wait_connected(1)
+    # What the spool does not hold: everything must be looked at anew.
+    state.write_text("1\n")
+    with program(*command) as listener:
+        wait_line(listener, "t3")
+        assert re.fullmatch(r"\S+Z orders: refresh everything \(deliveries_dropped\)", listener.lines[0])
+        assert tables(listener.lines) == ["t0", "t1", "t2", "missed", "t3"]
     wait_connected(1)
     # Nothing was missed this time.
     with program(*command) as listener:

@@ -202,8 +202,8 @@ def play(world):
     world.closing.callback(go.set)
     world.hooks["batch"].answers.append(Answer(204, hold=go))
     world.r.start()
-    # The first connection begins with a resync, as a channel has no journal.
-    world.wait(1)
+    # The first connection begins with a resync, as a channel has no journal. Sinks get it in the order of their names.
+    world.hooks["structured"].wait_requests(1)
     lines = world.open(Stream(world.r.path("lines"), (world.examples["hello"] + "\n").encode()))
     raw_lines = world.open(Stream(world.r.path("raw-lines"), b"{}\n"))
     listener = world.closing.enter_context(Listener(Orders(world.server)))

@@ -49,7 +49,10 @@ def listen(path, state):
                     return
                 event = json.loads(line)
                 deal_with(event)
-                save(state, event["sequence"])
+                # A change that somebody has sent again has its old sequence.
+                if last is None or int(event["sequence"]) > int(last):
+                    last = event["sequence"]
+                    save(state, last)
 
 
 def main():
