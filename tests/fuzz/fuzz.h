@@ -5,8 +5,9 @@
  * whatever they are. With clang and -Dfuzzers=true libFuzzer invents the bytes; in every other build
  * replay_main.c feeds it the files of its corpus, as a test.
  *
- * One more fuzzer is fuzz_<name>.c, a row in meson.build, and corpus/<name>/ with at least one seed.
- * An input is readable text wherever that can be: a corpus is read by people, too.
+ * One more fuzzer (of the admin socket's requests, of Docker's answers) is fuzz_<name>.c, a row in
+ * meson.build, corpus/<name>/ with at least one input, and what it begins with in seeds.py. An input
+ * is readable text wherever that can be: a corpus is read by people, too.
  */
 
 #include <stdbool.h>
