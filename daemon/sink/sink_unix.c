@@ -16,13 +16,13 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/limits.h"
+#include "loop/unix_listener.h"
 #include "sink/datagram.h"
 #include "sink/resume.h"
 #include "sink/sink.h"
 #include "sink/sink_registry.h"
 #include "sink/stream.h"
 #include "sink/subscriber.h"
-#include "sink/unix_listener.h"
 
 #define ACCEPT_AT_ONCE 32
 #define ACCEPT_PAUSE   USEC_PER_SEC /* no file descriptor is left */
@@ -263,7 +263,8 @@ static int start(struct unix_sink *u, const struct unix_conf *conf, char **ret_m
 
 	if (conf->mode == UNIX_CONNECT)
 		return start_connecting(u, conf);
-	k = unix_listener_open(&u->listener, conf, ret_message);
+	k = unix_listener_open(&u->listener, conf->path, conf->permissions, conf->group,
+			       ret_message);
 	if (k)
 		return k;
 	k = loop_io_new(&u->io, l, u->listener.fd, LOOP_READ, on_connection, u);

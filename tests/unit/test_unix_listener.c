@@ -14,11 +14,14 @@
 #include "fake_malloc.h"
 
 #include "base/cleanup.h"
-#include "sink/unix_listener.h"
+#include "loop/unix_listener.h"
 
 struct fixture {
 	struct unix_listener listener;
-	struct unix_conf conf;
+	struct {
+		const char *path, *group;
+		unsigned int permissions;
+	} conf;
 	char directory[64];
 	char path[80];
 };
@@ -52,11 +55,16 @@ static int teardown(void **state)
 	return 0;
 }
 
+static int open_listener(struct fixture *t, struct unix_listener *l, char **ret_message)
+{
+	return unix_listener_open(l, t->conf.path, t->conf.permissions, t->conf.group, ret_message);
+}
+
 static void open_good(struct fixture *t)
 {
 	char *message = NULL;
 
-	if (unix_listener_open(&t->listener, &t->conf, &message) != 0)
+	if (open_listener(t, &t->listener, &message) != 0)
 		fail_msg("%s", message);
 	assert_true(t->listener.fd >= 0);
 }
@@ -65,7 +73,7 @@ static void check_refused(struct fixture *t, const char *needle)
 {
 	char *message = NULL;
 
-	assert_true(unix_listener_open(&t->listener, &t->conf, &message) > 0);
+	assert_true(open_listener(t, &t->listener, &message) > 0);
 	assert_non_null(message);
 	if (!strstr(message, needle))
 		fail_msg("no \"%s\" in: %s", needle, message);
@@ -121,7 +129,7 @@ static void test_file(void **state)
 
 	t->conf.permissions = 0624;
 	if (geteuid() == 0)
-		t->conf.group = (char *)"12345";
+		t->conf.group = "12345";
 	open_good(t);
 	assert_int_equal(lstat(t->path, &st), 0);
 	assert_true(S_ISSOCK(st.st_mode));
@@ -149,9 +157,9 @@ static void test_group_by_name(void **state)
 	assert_int_equal(lstat(t->path, &st), 0);
 	assert_int_equal(st.st_gid, getegid());
 	unix_listener_close(&t->listener);
-	t->conf.group = (char *)"no-such-group";
+	t->conf.group = "no-such-group";
 	check_refused(t, "there is no group \"no-such-group\"");
-	t->conf.group = (char *)"4294967294x";
+	t->conf.group = "4294967294x";
 	check_refused(t, "there is no group");
 }
 
@@ -175,7 +183,7 @@ static void test_another_listener_is_left_alone(void **state)
 	char *message = NULL;
 	struct stat before, after;
 
-	assert_int_equal(unix_listener_open(&first, &t->conf, &message), 0);
+	assert_int_equal(open_listener(t, &first, &message), 0);
 	assert_int_equal(lstat(t->path, &before), 0);
 	check_refused(t, "another program listens on");
 	/* Nor if it is so busy that nobody else fits into its queue. */
@@ -246,7 +254,7 @@ static void test_what_the_daemon_may_not(void **state)
 	assert_int_equal(seteuid(0), 0);
 	assert_int_equal(chmod(t->directory, 0777), 0);
 	assert_int_equal(seteuid(65534), 0);
-	t->conf.group = (char *)"12345";
+	t->conf.group = "12345";
 	check_refused(t, "make the daemon's user a member of it");
 	assert_int_equal(seteuid(0), 0);
 	assert_int_equal(access(t->path, F_OK), -1);
@@ -261,7 +269,7 @@ static void test_a_file_of_another_is_not_removed(void **state)
 
 	open_good(t);
 	assert_int_equal(unlink(t->path), 0);
-	assert_int_equal(unix_listener_open(&other, &t->conf, &message), 0);
+	assert_int_equal(open_listener(t, &other, &message), 0);
 	unix_listener_close(&t->listener);
 	assert_int_equal(lstat(t->path, &st), 0);
 	unix_listener_close(&other);
@@ -278,7 +286,7 @@ static void check_without_memory(struct fixture *t, int expected, size_t n_failu
 		char *message = NULL;
 
 		fake_malloc_fail_at(n);
-		r = unix_listener_open(&t->listener, &t->conf, &message);
+		r = open_listener(t, &t->listener, &message);
 		if (!fake_malloc_end()) {
 			assert_int_equal(r, expected);
 			free(message);
@@ -297,7 +305,7 @@ static void test_without_memory(void **state)
 
 	if (!fake_malloc_works())
 		return;
-	t->conf.group = (char *)"no-such-group";
+	t->conf.group = "no-such-group";
 	check_without_memory(t, 1, 1);
 	t->conf.group = NULL;
 	check_without_memory(t, 0, 1);

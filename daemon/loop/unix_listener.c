@@ -1,4 +1,4 @@
-#include "sink/unix_listener.h"
+#include "loop/unix_listener.h"
 
 #include <grp.h>
 #include <stdarg.h>
@@ -133,55 +133,56 @@ static int bind_socket(int fd, const struct sockaddr_un *address, char **ret_mes
 }
 
 /* The file is there, nobody may use it, and nobody is listened to. */
-static int finish(struct unix_listener *l, const struct unix_conf *conf, gid_t group,
+static int finish(struct unix_listener *l, unsigned int permissions, const char *group, gid_t gid,
 		  char **ret_message)
 {
-	if (conf->group && lchown(l->path, (uid_t)-1, group) < 0)
+	if (group && lchown(l->path, (uid_t)-1, gid) < 0)
 		return refuse(
 			ret_message,
 			"cannot give the socket %s to the group \"%s\": %s; make the daemon's "
 			"user a member of it",
-			l->path, conf->group, strerror(errno));
-	if (chmod(l->path, conf->permissions) < 0 || listen(l->fd, BACKLOG) < 0)
+			l->path, group, strerror(errno));
+	if (chmod(l->path, permissions) < 0 || listen(l->fd, BACKLOG) < 0)
 		return refuse_bind(l->path, errno, ret_message);
 	return 0;
 }
 
-int unix_listener_open(struct unix_listener *l, const struct unix_conf *conf, char **ret_message)
+int unix_listener_open(struct unix_listener *l, const char *path, unsigned int permissions,
+		       const char *group, char **ret_message)
 {
 	struct unix_listener new = UNIX_LISTENER_INIT;
 	struct sockaddr_un address;
-	gid_t group = (gid_t)-1;
+	gid_t gid = (gid_t)-1;
 	struct stat st;
 	int k;
 
-	k = set_address(&address, conf->path, ret_message);
-	if (k == 0 && conf->group)
-		k = find_group(&group, conf->group, ret_message);
+	k = set_address(&address, path, ret_message);
+	if (k == 0 && group)
+		k = find_group(&gid, group, ret_message);
 	if (k)
 		return k;
 	new.fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	/* The file takes its mode from the socket: so nobody may connect to it for now, and no
 	 * umask, which all threads share, must be changed. */
 	if (new.fd < 0 || fchmod(new.fd, 0) < 0)
-		k = refuse_bind(conf->path, errno, ret_message);
+		k = refuse_bind(path, errno, ret_message);
 	else
 		k = bind_socket(new.fd, &address, ret_message);
 	if (k) {
 		(void)close_fd(new.fd);
 		return k;
 	}
-	new.path = strdup(conf->path);
+	new.path = strdup(path);
 	if (!new.path || lstat(new.path, &st) < 0) {
-		k = new.path ? refuse_bind(conf->path, errno, ret_message) : error_origin(-ENOMEM);
-		(void)unlink(conf->path);
+		k = new.path ? refuse_bind(path, errno, ret_message) : error_origin(-ENOMEM);
+		(void)unlink(path);
 		free(new.path);
 		(void)close_fd(new.fd);
 		return k;
 	}
 	new.dev = st.st_dev;
 	new.ino = st.st_ino;
-	k = finish(&new, conf, group, ret_message);
+	k = finish(&new, permissions, group, gid, ret_message);
 	if (k) {
 		unix_listener_close(&new);
 		return k;

@@ -9,7 +9,6 @@
 #include <sys/types.h>
 
 #include "base/macro.h"
-#include "model/config.h"
 
 struct unix_listener {
 	int fd; /* -1: not open; CLOEXEC, non-blocking */
@@ -24,12 +23,13 @@ struct unix_listener {
 	}
 
 /*
- * Listens on conf->path with conf->permissions and conf->group. The file of a socket on which nobody
- * answers is replaced; one that is answered, or no socket, is not touched. Positive: it cannot be;
- * *ret_message, which the caller frees, says why and what to do. @l is as before then. -ENOMEM.
+ * Listens on @path, with those permissions, and given to that group (a name or a number; NULL: as it is
+ * made). The file of a socket on which nobody answers is replaced; one that is answered, or no socket,
+ * is not touched. Positive: it cannot be; *ret_message, which the caller frees, says why and what to do.
+ * @l is as before then. -ENOMEM.
  */
-int unix_listener_open(struct unix_listener *l, const struct unix_conf *conf,
-		       char **ret_message) _must_check_;
+int unix_listener_open(struct unix_listener *l, const char *path, unsigned int permissions,
+		       const char *group, char **ret_message) _must_check_;
 
 /* Closes it, and removes the file if it is still the one that was made. Harmless if not open. */
 void unix_listener_close(struct unix_listener *l);
