@@ -1,7 +1,7 @@
 #pragma once
 
 /*
- * The event loop: libevent, and the only place that knows it (evhttp apart, in app/admin.c).
+ * The event loop: libevent, and the only place that knows it.
  *
  * One thread runs the loop and everything that hangs on it. Nothing that runs on it may block: no
  * disk, no name look-up, no send on a full socket. Other threads speak to it with loop_post() only.

@@ -30,7 +30,7 @@ CASES = [
     ("layers.py", "daemon/sink/a.c", "#include <curl/curl.h>\n", "<curl/curl.h> belongs to loop/*.c"),
     ("layers.py", "daemon/loop/http.c", "#include <curl/curl.h>\n#include <event2/event.h>\n", ""),
     ("layers.py", "daemon/loop/http.h", "#include <curl/curl.h>\n", "<curl/curl.h> belongs to loop/*.c"),
-    ("layers.py", "daemon/loop/a.c", "#include <event2/http.h>\n", "<event2/http.h> belongs to app/admin.c"),
+    ("layers.py", "daemon/app/admin.c", "#include <event2/http.h>\n", "<event2/http.h> belongs to loop/*.c"),
     ("layers.py", "daemon/source/journal.c", "#include <libpq-fe.h>\n", "<libpq-fe.h> belongs to source/pgconn.c"),
     ("layers.py", "daemon/source/pgconn.c", "#include <libpq-fe.h>\n", ""),
     ("layers.py", "daemon/app/a.c", "#include <sqlite3.h>\n", "<sqlite3.h> belongs to store/*.c"),
