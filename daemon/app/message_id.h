@@ -32,3 +32,5 @@
 #define MSG_SPOOL_FAILING      "da4acd4138b54f6982270a73d8b66439"
 #define MSG_SPOOL_WELL         "d913f8bb2d7b4d22a04cfb5b16de9f89"
 #define MSG_SPOOL_RESET        "2366d65dd4ac46638e2b95f14289beec"
+#define MSG_ADMIN_LISTENING    "e8baad0c547f4ccba7991b4f667bb2a0"
+#define MSG_ADMIN_TROUBLE      "ebc6c5ba2d724436a6aac4e4c3af47f5"

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "app/message_id.h"
+#include "app/relay_control.h"
 #include "app/relay_log.h"
 #include "app/relay_spool.h"
 #include "base/cleanup.h"
@@ -28,8 +29,7 @@ static int on_change(void *userdata, _unused_ struct source *s, struct change *c
 {
 	struct relay_database *d = userdata;
 
-	d->n_changes++;
-	d->last_change = c->recorded;
+	relay_note_change(d, c, loop_realtime(d->relay->loop));
 	if (c->kind == CHANGE_RESYNC)
 		log_database(d, LOG_WARNING, MSG_RESYNC,
 			     "changes may have been missed: a resync goes to every sink (%s)",
@@ -103,6 +103,8 @@ static void on_source_state(void *userdata, _unused_ struct source *s,
 	d->state = status->state;
 	d->condition = status->condition;
 	d->journal = status->journal;
+	if (status->state == SOURCE_BACKING_OFF)
+		d->retry_at = usec_add(loop_now(r->loop), status->retry_in);
 	log_source_status(d, status);
 	r->on_status(r->userdata);
 }

@@ -38,6 +38,8 @@ struct relay_database {
 	char last_error[256];   /* "" while all is well */
 	usec_t logged;          /* when last_error was logged last */
 	usec_t rejected_logged; /* when a rejected payload was logged last; 0: never */
+	usec_t last_lag;        /* of the last change: from its command to its arrival here */
+	usec_t retry_at;        /* SOURCE_BACKING_OFF: CLOCK_MONOTONIC */
 	uint64_t n_changes, n_payloads_rejected, n_reconnects;
 	store_id id;
 	uint64_t

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <systemd/sd-daemon.h>
 
+#include "app/admin.h"
 #include "app/message_id.h"
 #include "app/relay.h"
 #include "app/relay_log.h"
@@ -21,6 +22,7 @@ struct service {
 	struct log *log;
 	const struct config_env *env;
 	struct relay *relay;
+	struct admin *admin;
 	struct loop_signal *signals[3];
 	struct loop_timer *watchdog, *status;
 	usec_t watchdog_interval; /* 0: systemd wants none */
@@ -214,6 +216,7 @@ static struct service *service_free(struct service *s)
 {
 	if (!s || s->reloading)
 		return NULL;
+	s->admin = admin_free(s->admin);
 	s->relay = relay_free(s->relay);
 	for (size_t i = 0; i < ARRAY_SIZE(s->signals); i++)
 		s->signals[i] = loop_signal_free(s->signals[i]);
@@ -260,6 +263,9 @@ int service_run(struct log *log, const struct config_env *env, struct config *co
 		  "schemarelay " SCHEMARELAY_VERSION " starts: %zu databases, %zu sinks",
 		  config->n_databases, config->n_sinks);
 	r = relay_apply(s->relay, TAKE(mine));
+	if (r < 0)
+		return error_fold(r);
+	r = admin_new(&s->admin, s->relay, &s->relay->config->admin);
 	if (r < 0)
 		return error_fold(r);
 	r = loop_run(s->loop);

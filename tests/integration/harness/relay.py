@@ -17,6 +17,7 @@ import threading
 import time
 from pathlib import Path
 
+from harness.admin import Admin
 from harness.postgres import ROOT
 from harness.wait import wait_until
 
@@ -130,9 +131,18 @@ class Relay:
         """A short path in the relay's own directory, for a socket or a secret."""
         return str(self.directory / name)
 
+    @property
+    def admin(self):
+        return Admin(self.path("admin.sock"))
+
+    def command(self, *arguments, **more):
+        """A command that speaks to it; the finished process."""
+        return run(*arguments, "--config", str(self.config_path), **more)
+
     def write_config(self):
         config = {
             "state_directory": self.path("state"),
+            "admin": {"socket": self.path("admin.sock")},
             "log": {"format": "json", "level": "debug"},
             "databases": {},
             "sinks": {},

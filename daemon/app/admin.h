@@ -1,0 +1,31 @@
+#pragma once
+
+/*
+ * The admin server: HTTP on a Unix socket, to see and steer the daemon. admin.c makes the socket and keeps
+ * it; admin_api.c finds the handler of a request and judges its parameters; what is shown and done stands in
+ * status.c, metrics.c and admin_*.c.
+ *
+ * Everything happens on the loop. A socket that cannot be made is told and tried again; the relay goes on
+ * without it.
+ */
+
+#include "app/relay.h"
+#include "loop/httpd.h"
+#include "loop/unix_listener.h"
+
+struct admin {
+	struct relay *relay;
+	struct httpd *httpd;
+	struct unix_listener listener;
+	char *socket, *group; /* as configured when the daemon started */
+	unsigned int permissions;
+	struct loop_timer *retry;
+	char *trouble;  /* why there is no socket; NULL: there is one */
+	usec_t logged;  /* when that was logged last */
+	usec_t started; /* CLOCK_REALTIME */
+};
+
+/* @r and its configuration's socket; both outlive it (the configuration need not). -ENOMEM. */
+int admin_new(struct admin **ret, struct relay *r, const struct admin_conf *conf) _must_check_;
+/* Takes NULL, returns NULL. */
+struct admin *admin_free(struct admin *a);

@@ -1,0 +1,42 @@
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+
+#include "app/cli.h"
+#include "app/message_id.h"
+#include "app/service.h"
+#include "base/error.h"
+#include "base/log.h"
+
+int cli_run(struct cli *c)
+{
+	struct config_errors errors = { .list = { .n = 0 } };
+	struct config *config;
+	struct log log;
+	int r;
+
+	log_init(&log);
+	log_configure(&log, LOG_FORMAT_AUTO, LOG_INFO);
+	/* A peer that closes a socket is an error code here, not a reason to die. */
+	(void)signal(SIGPIPE, SIG_IGN);
+	r = config_load(&config, c->config, c->env, &errors);
+	if (r > 0) {
+		for (size_t i = 0; i < errors.list.n; i++)
+			log_write(&log, LOG_ERR, MSG_CONFIG_INVALID, NULL, 0, "%s",
+				  errors.list.items[i]);
+		config_errors_done(&errors);
+		log_done(&log);
+		return EX_CONFIG;
+	}
+	config_errors_done(&errors);
+	if (r == 0)
+		r = service_run(&log, c->env, config);
+	if (r < 0) {
+		log_write(&log, LOG_CRIT, MSG_FAILED, NULL, 0, "cannot go on: %s", strerror(-r));
+		error_trace_print(stderr);
+	}
+	log_done(&log);
+	return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}

@@ -1,0 +1,185 @@
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "app/cli.h"
+#include "app/cli_client.h"
+#include "app/cli_table.h"
+#include "app/relay_log.h"
+#include "base/cleanup.h"
+#include "base/error.h"
+#include "model/timestamp.h"
+
+/* CLOCK_REALTIME; 0: there is none. */
+static usec_t time_of(const struct json_value *object, const char *key)
+{
+	const char *s = cli_text(object, key);
+	struct timestamp t;
+
+	return timestamp_parse(&t, s, strlen(s)) && t.usec > 0 ? (usec_t)t.usec : 0;
+}
+
+/* "12s", or "" for USEC_INFINITY. */
+static const char *duration(char buf[32], usec_t t)
+{
+	if (t == USEC_INFINITY)
+		return "";
+	return format_duration(buf, 32, t);
+}
+
+/* What is wrong, and what will be or should be done. */
+static void describe_trouble(struct strbuf *b, const struct json_value *object)
+{
+	usec_t retry = cli_seconds(object, "retry_in_seconds");
+	const char *remedy = cli_text(object, "remedy");
+	char buf[32];
+
+	strbuf_add_str(b, cli_text(object, "error"));
+	if (retry != USEC_INFINITY)
+		strbuf_addf(b, "%snext try in %s", b->len > 0 ? "; " : "", duration(buf, retry));
+	if (remedy[0])
+		strbuf_addf(b, "%s%s", b->len > 0 ? "; " : "", remedy);
+}
+
+static enum colour source_colour(const char *state)
+{
+	if (strcmp(state, "listening") == 0)
+		return COLOUR_GOOD;
+	return strcmp(state, "backing_off") == 0 ? COLOUR_BAD : COLOUR_WARNING;
+}
+
+static enum colour condition_colour(const char *condition)
+{
+	if (strcmp(condition, "ok") == 0)
+		return COLOUR_GOOD;
+	if (strcmp(condition, "unknown") == 0)
+		return COLOUR_FAINT;
+	return strcmp(condition, "extension_missing") == 0 ? COLOUR_WARNING : COLOUR_BAD;
+}
+
+static enum colour sink_colour(const char *state)
+{
+	if (strcmp(state, "open") == 0)
+		return COLOUR_GOOD;
+	return strcmp(state, "gone") == 0 || strcmp(state, "backoff") == 0 ? COLOUR_BAD
+									   : COLOUR_WARNING;
+}
+
+static void add_database(struct table *t, const struct json_value *d, usec_t now)
+{
+	_cleanup_(strbuf_done) struct strbuf trouble = STRBUF_INIT;
+	const char *state = cli_text(d, "state"), *condition = cli_text(d, "condition");
+	usec_t last = time_of(d, "last_change");
+	char buf[32];
+
+	describe_trouble(&trouble, d);
+	table_add(t, COLOUR_NONE, cli_text(d, "name"));
+	table_add(t, source_colour(state), state);
+	table_add(t, condition_colour(condition), condition);
+	if (last)
+		table_addf(t, COLOUR_NONE, "%s ago", duration(buf, usec_sub(now, last)));
+	else
+		table_add(t, COLOUR_FAINT, "");
+	table_add(t, COLOUR_NONE, duration(buf, cli_seconds(d, "lag_seconds")));
+	table_add(t, COLOUR_NONE, cli_text(d, "reconnects"));
+	t->failed = t->failed || trouble.failed;
+	table_add(t, COLOUR_NONE, trouble.data);
+}
+
+static void add_sink(struct table *t, const struct json_value *s)
+{
+	_cleanup_(strbuf_done) struct strbuf trouble = STRBUF_INIT;
+	const char *state = cli_text(s, "state");
+	char buf[32];
+
+	describe_trouble(&trouble, s);
+	table_add(t, COLOUR_NONE, cli_text(s, "name"));
+	table_add(t, COLOUR_NONE, cli_text(s, "type"));
+	table_add(t, sink_colour(state), state);
+	table_add(t, COLOUR_NONE, cli_text(s, "owed"));
+	table_add(t, COLOUR_NONE, duration(buf, cli_seconds(s, "oldest_owed_seconds")));
+	t->failed = t->failed || trouble.failed;
+	table_add(t, COLOUR_NONE, trouble.data);
+}
+
+static size_t count_state(const struct json_value *list, const char *state)
+{
+	size_t n = 0;
+
+	for (const struct json_value *v = list->children; v; v = v->next)
+		n += strcmp(cli_text(v, "state"), state) == 0;
+	return n;
+}
+
+static size_t count(const struct json_value *list)
+{
+	size_t n = 0;
+
+	for (const struct json_value *v = list->children; v; v = v->next)
+		n++;
+	return n;
+}
+
+static void add_head(struct strbuf *b, const struct json_value *root,
+		     const struct json_value *databases, const struct json_value *sinks)
+{
+	usec_t now = time_of(root, "now"), started = time_of(root, "started");
+	const struct json_value *ready = json_get(root, "ready");
+	char up[32], lag[32];
+
+	strbuf_addf(b, "schemarelay %s, %s for %s, process %s, loop lag %s\n",
+		    cli_text(root, "version"), ready && ready->boolean ? "running" : "starting",
+		    duration(up, usec_sub(now, started)), cli_text(root, "pid"),
+		    duration(lag, cli_seconds(root, "loop_lag_seconds")));
+	strbuf_addf(b, "%zu of %zu databases listening, %zu of %zu sinks delivering\n",
+		    count_state(databases, "listening"), count(databases),
+		    count_state(sinks, "open"), count(sinks));
+}
+
+static int format(const struct cli *c, const struct json_value *root, struct strbuf *b)
+{
+	static const char *const database_columns[] = { "DATABASE",    "STATE", "CONDITION",
+							"LAST CHANGE", "LAG",   "RECONNECTS",
+							"DETAIL" };
+	static const char *const sink_columns[] = { "SINK", "TYPE",   "STATE",
+						    "OWED", "OLDEST", "LAST ERROR" };
+	const struct json_value *databases = json_get(root, "databases");
+	const struct json_value *sinks = json_get(root, "sinks");
+	_cleanup_(table_done) struct table t = { .n_columns = 0 }, u = { .n_columns = 0 };
+	int k;
+
+	if (!databases || !sinks)
+		return cli_fail(EXIT_FAILURE, "the daemon's answer is not understood");
+	add_head(b, root, databases, sinks);
+	table_init(&t, database_columns, ARRAY_SIZE(database_columns));
+	for (const struct json_value *v = databases->children; v; v = v->next)
+		add_database(&t, v, time_of(root, "now"));
+	table_init(&u, sink_columns, ARRAY_SIZE(sink_columns));
+	for (const struct json_value *v = sinks->children; v; v = v->next)
+		add_sink(&u, v);
+	strbuf_add_char(b, '\n');
+	k = table_format(&t, b, c->width, c->colour);
+	strbuf_add_char(b, '\n');
+	if (k == 0)
+		k = table_format(&u, b, c->width, c->colour);
+	return k < 0 ? cli_fail_own(k) : 0;
+}
+
+int cli_status(struct cli *c)
+{
+	_cleanup_(strbuf_done) struct strbuf b = STRBUF_INIT;
+	_cleanup_(json_freep) struct json_value *root = NULL;
+	int status;
+
+	if (c->json) {
+		status = cli_request(c, "GET", "/api/v1/status", NULL, &b);
+	} else {
+		status = cli_get(c, "/api/v1/status", &root);
+		if (status == 0)
+			status = format(c, root, &b);
+	}
+	if (status == 0 && b.data)
+		(void)fputs(b.data, stdout);
+	return status;
+}

@@ -1,0 +1,69 @@
+#include "app/relay_control.h"
+
+#include <string.h>
+
+#include "model/timestamp.h"
+
+/* Both arrays are sorted by name, as the configuration's are. */
+size_t relay_database_behind(const struct relay *r, const char *name)
+{
+	size_t low = 0, high = r->n_databases;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (strcmp(r->databases[middle]->conf->name, name) <= 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+struct relay_database *relay_find_database(const struct relay *r, const char *name)
+{
+	size_t i = relay_database_behind(r, name);
+
+	if (i == 0 || strcmp(r->databases[i - 1]->conf->name, name) != 0)
+		return NULL;
+	return r->databases[i - 1];
+}
+
+struct relay_sink *relay_find_sink(const struct relay *r, const char *name)
+{
+	for (size_t i = 0; i < r->n_sinks; i++) {
+		if (strcmp(r->sinks[i]->sink->name, name) == 0)
+			return r->sinks[i];
+	}
+	return NULL;
+}
+
+usec_t relay_oldest_owed(const struct relay_sink *rs, usec_t now)
+{
+	const struct list *lanes = rs->sink->lanes;
+	usec_t since = USEC_INFINITY;
+	struct lane *l;
+
+	for (int i = 0; i < _LANE_STATE_N; i++) {
+		list_for_each_entry(l, &lanes[i], link) {
+			if (l->n_queue > 0)
+				since = MIN(since, lane_first(l)->since);
+		}
+	}
+	return since == USEC_INFINITY ? since : usec_sub(now, since);
+}
+
+const char *relay_is_stuck(_unused_ const struct relay *r)
+{
+	return NULL;
+}
+
+void relay_note_change(struct relay_database *d, const struct change *c, usec_t now)
+{
+	struct timestamp t;
+
+	d->n_changes++;
+	d->last_change = c->recorded;
+	if (timestamp_parse(&t, c->time, strlen(c->time)) && t.usec > 0)
+		d->last_lag = usec_sub(now, (usec_t)t.usec);
+}

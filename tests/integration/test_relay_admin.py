@@ -1,0 +1,188 @@
+"""The admin socket: what it shows, whom it lets in, and that nobody there holds up the daemon."""
+
+import json
+import os
+import socket
+import stat
+import subprocess
+
+import pytest
+
+from harness.changes import wait_all
+from harness.relay import binary, environment, run
+from harness.wait import wait_until
+
+NOBODY = 65534
+
+
+def hook_to(webhook, **more):
+    return {"type": "webhook", "url": webhook.url, "backoff": {"initial": "100ms", "max": "200ms"}, **more}
+
+
+def test_status(pg, relay, stage, webhooks):
+    good, down = stage(pg), stage(pg)
+    well, failing = webhooks(), webhooks(default=503)
+    sinks = {"well": hook_to(well), "failing": hook_to(failing, match={"resync": False})}
+    r = relay(databases={"good": good.conf, "down": down.conf, "lost": {"dsn": "host=127.0.0.1 port=1 dbname=x user=x"}}, sinks=sinks)
+    r.expect('database "lost": ', 'sink "failing": HTTP 503').start(listening=False)
+    r.wait_listening("good")
+    good.tables("t", 3)
+    wait_all({"good": good}, [well])
+    r.wait_for(lambda: r.admin.sink("failing")["state"] == "backoff", "a sink that backs off")
+
+    told = r.admin.status()
+    assert told["ready"] and not told["stopping"] and told["pid"] == r.process.pid
+    assert told["configuration"] == str(r.config_path) and told["loop_lag_seconds"] < 60
+    assert list(told["databases"]) == ["down", "good", "lost"] and list(told["sinks"]) == ["failing", "well"]
+    one = told["databases"]["good"]
+    assert (one["state"], one["condition"], one["mode"], one["changes"], one["error"]) == ("listening", "ok", "journal", 3, None)
+    assert 0 <= one["lag_seconds"] < 30 and one["last_change"] <= told["now"] and one["remedy"] is None
+    lost = told["databases"]["lost"]
+    assert (lost["mode"], lost["last_change"], lost["lag_seconds"]) == (None, None, None)
+    assert "Connection refused" in lost["error"] and lost["down_seconds"] > 0
+    assert told["sinks"]["well"].items() >= {"owed": 0, "delivered": 3, "oldest_owed_seconds": None, "error": None}.items()
+    bad = told["sinks"]["failing"]
+    assert (bad["owed"], bad["delivered"]) == (3, 0) and bad["retries"] >= 1
+    assert bad["error"] == "HTTP 503" and bad["oldest_owed_seconds"] > 0 and bad["owed_bytes"] > 300
+
+    # The same for people.
+    shown = r.command("status")
+    assert shown.returncode == 0 and not shown.stderr
+    rows = [line.split("\t") for line in shown.stdout.splitlines() if "\t" in line]
+    assert rows[0] == ["DATABASE", "STATE", "CONDITION", "LAST CHANGE", "LAG", "RECONNECTS", "DETAIL"]
+    assert rows[2][:3] == ["good", "listening", "ok"] and rows[2][3].endswith(" ago") and rows[2][5:] == ["0", ""]
+    assert rows[3][0] == "lost" and "Connection refused" in rows[3][6]
+    assert rows[5][:2] == ["failing", "webhook"] and rows[5][3] == "3" and rows[5][5].startswith("HTTP 503")
+    assert rows[6] == ["well", "webhook", "open", "0", "", ""]
+    assert "2 of 3 databases listening" in shown.stdout
+    assert json.loads(r.command("status", "--json").stdout)["pid"] == r.process.pid
+
+
+def test_a_remedy_is_shown(pg, relay, stage):
+    bare = stage(pg, extension=False)
+    r = relay(databases={"bare": bare.conf})
+    r.tolerate("extension_missing", "a resync goes").start()
+    one = r.admin.database("bare")
+    assert (one["mode"], one["condition"]) == ("listen", "extension_missing")
+    assert "CREATE EXTENSION schema_notifications" in one["remedy"]
+    assert one["remedy"] in r.command("status").stdout
+
+
+def test_health_and_readiness(relay, closing):
+    """A database that takes the connection and says nothing: the first round is not over."""
+    silent = closing.enter_context(socket.create_server(("127.0.0.1", 0)))
+    dsn = f"host=127.0.0.1 port={silent.getsockname()[1]} dbname=x user=x"
+    r = relay(databases={"silent": {"dsn": dsn, "connect_timeout": "60s"}})
+    r.tolerate('database "silent"').launch()
+    r.wait_for(lambda: os.path.exists(r.path("admin.sock")), "the socket")
+    assert r.admin.get("/healthz").json() == {"status": "ok"}
+    answer = r.admin.get("/readyz")
+    assert answer.status == 503 and "first round" in answer.problem()
+    assert not r.admin.status()["ready"] and "starting" in r.command("status").stdout
+    silent.close()
+    r.wait_ready()
+    assert r.admin.get("/readyz").json() == {"status": "ok"}
+
+
+def test_errors_are_problems(relay):
+    r = relay().start()
+    assert "nothing at /api" in r.admin.get("/api").problem()
+    wrong = r.admin.post("/healthz")
+    assert wrong.status == 405 and wrong.headers["Allow"] == "GET, HEAD" and wrong.problem()
+    assert r.admin.request("BREW", "/readyz").status == 405
+    assert "unknown parameter" in r.admin.get("/healthz", a=1).problem()
+    for said, status in ((b"\x16\x03\x01\r\n\r\n", 400), (b"GET /healthz HTTP/3.0\r\n\r\n", 505), (b"x" * 70000, 431)):
+        with r.admin.raw() as client:
+            client.sendall(said)
+            told = client.makefile("rb").read()
+        head, _, body = told.partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 %d " % status), told
+        assert b"Content-Type: application/problem+json" in head and json.loads(body)["status"] == status
+
+
+def test_who_may(relay):
+    group = {"admin": {"socket": "", "permissions": "0620"}}
+    r = relay(**group)
+    r.config["admin"] = {"socket": r.path("a.sock"), "permissions": "0620", **({"group": "12345"} if os.geteuid() == 0 else {})}
+    r.start()
+    told = os.stat(r.path("a.sock"))
+    assert stat.S_ISSOCK(told.st_mode) and stat.S_IMODE(told.st_mode) == 0o620
+    if os.geteuid() != 0:
+        pytest.skip("the rest wants root")
+    assert told.st_gid == 12345
+    # A user who may not is told what to do; so is one who cannot read the configuration.
+    for mode, what in ((0o644, "you may not use"), (0o600, "cannot be opened: Permission denied")):
+        r.config_path.chmod(mode)
+        done = subprocess.run(
+            [binary(), "status", "-c", str(r.config_path)], env=environment(), user=NOBODY, group=NOBODY, extra_groups=[],
+            capture_output=True, text=True, timeout=30,
+        )  # fmt: skip
+        assert done.returncode == (1 if mode == 0o644 else 78) and not done.stdout
+        assert done.stderr.startswith("schemarelay: ") and what in done.stderr, done.stderr
+        assert ("root" in done.stderr) == (mode == 0o644) and ("--socket" in done.stderr) == (mode == 0o600)
+
+
+def test_a_socket_that_cannot_be_made(pg, relay, stage, webhook):
+    """The daemon goes on without it, says so, and makes it as soon as it can."""
+    s = stage(pg)
+    r = relay(databases={"one": s.conf}, sinks={"hook": hook_to(webhook)})
+    with open(r.path("admin.sock"), "w", encoding="ascii"):
+        pass
+    r.expect("there is no admin socket: .*admin.sock exists and is no socket").start()
+    s.table("t")
+    wait_all({"one": s}, [webhook])
+    os.unlink(r.path("admin.sock"))
+    r.wait_log("the admin socket is .*admin.sock")
+    assert r.admin.get("/healthz").status == 200
+    # One that a daemon left behind is replaced; what another one listens on is not.
+    r.kill()
+    r.start()
+    assert r.admin.get("/healthz").status == 200
+    other = relay(admin={"socket": r.path("admin.sock")})
+    other.expect("there is no admin socket: another program listens on").start()
+    assert r.admin.status()["pid"] == r.process.pid
+    other.stop()
+    assert r.admin.status()["pid"] == r.process.pid
+
+
+def test_no_daemon(relay, tmp_path):
+    r = relay()
+    r.write_config()
+    done = r.command("status")
+    assert done.returncode == 1 and not done.stdout
+    assert f"no daemon listens on {r.path('admin.sock')}" in done.stderr and "systemctl status" in done.stderr
+    assert run("status", "--socket", str(tmp_path / "x")).returncode == 1
+    bad = tmp_path / "bad.json"
+    bad.write_text('{"admin": {"socket": 1}}', encoding="ascii")
+    done = run("status", "--config", str(bad))
+    assert done.returncode == 78 and ":1:22: admin.socket: must be an absolute path" in done.stderr
+    # A socket that is given needs no configuration.
+    r.start()
+    assert run("status", "--config", "/no/such", "--socket", r.path("admin.sock")).returncode == 0
+
+
+@pytest.mark.parametrize("arguments", [["status", "x"], ["status", "--follow"], ["statsu"], ["check", "--socket", "x"], ["--socket"]])
+def test_wrong_usage(arguments):
+    done = run(*arguments)
+    assert done.returncode == 2 and "--help" in done.stderr and not done.stdout
+
+
+def test_help_of_a_command():
+    done = run("status", "--help")
+    assert done.returncode == 0 and done.stdout.startswith("Usage: schemarelay status") and "--json" in done.stdout
+
+
+def test_idle_and_slow_clients_delay_nobody(pg, relay, stage, webhook, closing):
+    s = stage(pg)
+    r = relay(databases={"one": s.conf}, sinks={"hook": hook_to(webhook)}).start()
+    slow = [closing.enter_context(r.admin.raw()) for _ in range(64)]
+    for client in slow[::2]:
+        client.sendall(b"GET /healthz HTTP/1.1\r\nHost:")
+    refused = wait_until(lambda: next((a for a in [r.admin.get("/healthz")] if a.status == 503), None), "64 clients")
+    assert "too many clients" in refused.problem()
+    s.tables("t", 20)
+    wait_all({"one": s}, [webhook])
+    slow[1].close()
+    wait_until(lambda: r.admin.get("/healthz").status == 200, "a place for one more")
+    slow[0].sendall(b" x\r\n\r\n")
+    assert slow[0].recv(100).startswith(b"HTTP/1.1 200 OK\r\n")
