@@ -41,7 +41,7 @@ struct relay_sink *relay_find_sink(const struct relay *r, const char *name)
 usec_t relay_oldest_owed(const struct relay_sink *rs, usec_t now)
 {
 	const struct list *lanes = rs->sink->lanes;
-	usec_t since = USEC_INFINITY;
+	int64_t since = INT64_MAX;
 	struct lane *l;
 
 	for (int i = 0; i < _LANE_STATE_N; i++) {
@@ -50,7 +50,9 @@ usec_t relay_oldest_owed(const struct relay_sink *rs, usec_t now)
 				since = MIN(since, lane_first(l)->since);
 		}
 	}
-	return since == USEC_INFINITY ? since : usec_sub(now, since);
+	if (since == INT64_MAX)
+		return USEC_INFINITY;
+	return (usec_t)MAX((int64_t)now - since, (int64_t)0);
 }
 
 const char *relay_is_stuck(_unused_ const struct relay *r)
