@@ -78,12 +78,20 @@ def listed(page, name):
     return [plain(e) for e in ENTRY.findall(found[1])] if found else []
 
 
-def check_command(page, facts, help_text):
-    commands, options = help_text.split("\nOptions:\n")
-    wanted = re.findall(r"^  (\w+) ", commands.split("\nCommands:\n")[1], re.MULTILINE)
+def options_of(help_text):
+    return re.findall(r"(?<![\w-])--?[A-Za-z]\w*", re.split(r"\n\n", help_text.split("\nOptions:\n")[1])[0])
+
+
+def check_command(page, facts, program):
+    """A command is one word or two, in small letters; what stands behind it is its arguments."""
+    help_text = output(program, "--help")
+    commands = re.findall(r"^  ([a-z]+(?: [a-z]+)?) ", help_text.split("\nCommands:\n")[1].split("\n\n")[0], re.MULTILINE)
     sections = dict(re.findall(r"^\.SH ([^\n]*)\n(.*?)(?=^\.SH |\Z)", page, re.MULTILINE | re.DOTALL))
-    compare("schemarelay(8), COMMANDS", wanted, [plain(e) for e in ENTRY.findall(sections["COMMANDS"])])
-    wanted = re.findall(r"(?<![\w-])--?[A-Za-z]\w*", options)
+    told = [re.match(r"[a-z ]*[a-z]", plain(e))[0] for e in ENTRY.findall(sections["COMMANDS"])]
+    compare("schemarelay(8), COMMANDS", commands, told)
+    wanted = options_of(help_text)
+    for command in commands:
+        wanted += options_of(output(program, *command.split(), "--help"))
     compare("schemarelay(8), OPTIONS", wanted, re.findall(r"--?[A-Za-z]\w*", " ".join(map(plain, ENTRY.findall(sections["OPTIONS"])))))
     ids = re.findall(r'"([0-9a-f]{32})"', (ROOT / "daemon/app/message_id.h").read_text(encoding="ascii"))
     compare("schemarelay(8), Message IDs", ids, listed(page, "message ids"))
@@ -177,7 +185,7 @@ def main():
     for path in pages:
         texts[os.path.basename(path)] = text = Path(path).read_text(encoding="utf-8")
         check_page(path, text)
-    check_command(texts["schemarelay.8"], facts, output(program, "--help"))
+    check_command(texts["schemarelay.8"], facts, program)
     formats = texts["schemarelay-formats.7"]
     compare("schemarelay-formats(7), reasons", facts["reasons"], listed(formats, "reasons"))
     check_verdicts(formats, facts["verdicts"])
