@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "app/relay_spool.h"
 #include "model/timestamp.h"
 
 /* Both arrays are sorted by name, as the configuration's are. */
@@ -55,9 +56,10 @@ usec_t relay_oldest_owed(const struct relay_sink *rs, usec_t now)
 	return (usec_t)MAX((int64_t)now - since, (int64_t)0);
 }
 
-const char *relay_is_stuck(_unused_ const struct relay *r)
+const char *relay_is_stuck(const struct relay *r)
 {
-	return NULL;
+	return relay_spool_makes_progress(r) ? NULL
+					     : "the spool's thread hangs: the disk does not answer";
 }
 
 void relay_note_change(struct relay_database *d, const struct change *c, usec_t now)
