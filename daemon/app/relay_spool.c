@@ -13,6 +13,7 @@
 
 #define SPOOL_FILE     "spool.db"
 #define HUNG           (60 * USEC_PER_SEC) /* a batch takes milliseconds, and seconds on a bad day */
+#define WORTH_DROPPING 256u                /* deliveries in memory, where more waits in the store */
 #define DROPPED_REPEAT (10 * USEC_PER_SEC)
 #define COUNT_PATIENCE (2 * USEC_PER_SEC)
 
@@ -205,13 +206,16 @@ static int prepend_resync(struct relay *r, struct lane *l, struct store_lane lan
 	return error_fold(k);
 }
 
+/* Until there are @n fewer, counting the resyncs that will stand for them. */
 static int drop_deliveries(struct relay *r, struct lane *l, struct store_lane lane, size_t n,
-			   struct gap **gaps, size_t *n_gaps)
+			   struct gap **gaps, size_t *n_gaps, size_t *ret_dropped)
 {
 	struct delivery *d;
 	int k = 0;
 
-	for (; k == 0 && n > 0 && (d = lane_oldest_waiting(l)); n--) {
+	*ret_dropped = 0;
+	while (k == 0 && *ret_dropped - *n_gaps < n && (d = lane_oldest_waiting(l))) {
+		(*ret_dropped)++;
 		k = note_gap(gaps, n_gaps, d);
 		if (k < 0)
 			break;
@@ -249,17 +253,14 @@ static void log_dropped(struct relay *r, const struct lane *l, size_t n)
 /* The older half of what the lane has in memory goes; a resync for each database stands for it. */
 static int drop_oldest(struct relay *r, struct lane *l)
 {
-	size_t n = (l->n_queue - l->n_busy + 1) / 2, n_gaps = 0, i;
+	size_t n = (l->n_queue - l->n_busy) / 2, n_gaps = 0, n_dropped = 0, i;
 	struct gap *gaps = NULL;
 	struct store_lane lane;
 	int k;
 
-	/* A resync that stands for what was dropped before makes place for the new one, and is no gain. */
-	if (lane_oldest_waiting(l)->change->kind == CHANGE_RESYNC)
-		n++;
 	k = lane_number(r, l, &lane);
 	if (k == 0)
-		k = drop_deliveries(r, l, lane, n, &gaps, &n_gaps);
+		k = drop_deliveries(r, l, lane, MAX(n, (size_t)1), &gaps, &n_gaps, &n_dropped);
 	/* Each goes before those that wait. */
 	if (n_gaps > 0)
 		qsort(gaps, n_gaps, sizeof(*gaps), compare_gaps);
@@ -270,19 +271,25 @@ static int drop_oldest(struct relay *r, struct lane *l)
 	free(gaps);
 	if (k < 0)
 		return error_fold(k);
-	log_dropped(r, l, n);
+	log_dropped(r, l, n_dropped);
 	return 0;
 }
 
-/* Of the sink that owes most: the lane to take from. NULL: nothing can be dropped now. */
+/* Of the sink that owes most, of those that can give: the lane to take from. NULL: nothing can be
+ * dropped now; the sink that owes most is being loaded, and nobody gives way for it. */
 static struct lane *relay_fullest_lane(struct relay *r)
 {
-	struct lane *best = NULL, *l;
+	struct lane *best = NULL;
+	uint64_t most = 0;
 
 	for (size_t i = 0; i < r->n_sinks; i++) {
-		l = sink_fullest_lane(r->sinks[i]->sink);
-		if (l && (!best || l->sink->bytes_owed > best->sink->bytes_owed))
+		struct sink *s = r->sinks[i]->sink;
+		struct lane *l = s->bytes_owed > most ? sink_fullest_lane(s) : NULL;
+
+		if (l || (s->bytes_owed > most && s->n_asked > 0)) {
 			best = l;
+			most = s->bytes_owed;
+		}
 	}
 	return best;
 }
@@ -363,7 +370,8 @@ static int on_admitted(void *userdata, struct change *c, _unused_ store_id datab
 			continue;
 		l = lane_find(rs->sink, sink_lane_key(rs->sink, c->database));
 		/* No database may take more than a quarter. */
-		if (l && l->database[0] && lane_is_too_long(r, l) && lane_can_give(l))
+		if (l && l->database[0] && lane_is_too_long(r, l) && lane_can_give(l) &&
+		    (l->n_stored == 0 || l->n_queue >= WORTH_DROPPING))
 			k = drop_oldest(r, l);
 	}
 	r->on_status(r->userdata);
