@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "app/cli.h"
+#include "loop/tls.h"
 #include "source/source.h"
 
 int main(int argc, char **argv)
@@ -14,5 +15,6 @@ int main(int argc, char **argv)
 		.check_dsn = source_check_dsn,
 	};
 
+	tls_init();
 	return cli_main(argc, argv, &env);
 }

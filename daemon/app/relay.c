@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "base/limits.h"
 #include "loop/http.h"
+#include "loop/offload.h"
 #include "loop/resolver.h"
 #include "source/gate.h"
 
@@ -451,6 +452,7 @@ int relay_new(struct relay **ret, struct loop *l, struct log *log)
 	if ((k = loop_timer_new(&r->start_timer, l, on_start_patience, r)) < 0 ||
 	    (k = loop_timer_new(&r->stop_timer, l, on_stop_patience, r)) < 0 ||
 	    (k = resolver_new(&r->resolver, l, RESOLVER_THREADS)) < 0 ||
+	    (k = offload_new(&r->offload, l, LIMIT_CONNECT_THREADS)) < 0 ||
 	    (k = http_new(&r->http, l, r->resolver)) < 0 ||
 	    (k = gate_new(&r->gate, l, LIMIT_HANDSHAKES)) < 0) {
 		(void)relay_free(r);
@@ -459,7 +461,9 @@ int relay_new(struct relay **ret, struct loop *l, struct log *log)
 	r->sink_env.loop = l;
 	r->sink_env.resolver = r->resolver;
 	r->sink_env.http = r->http;
-	r->source_env = (struct source_env){ .loop = l, .resolver = r->resolver, .gate = r->gate };
+	r->source_env = (struct source_env){
+		.loop = l, .resolver = r->resolver, .gate = r->gate, .offload = r->offload
+	};
 	*ret = r;
 	return 0;
 }
@@ -478,6 +482,7 @@ struct relay *relay_free(struct relay *r)
 		loop_task_cancel(&r->room_changed);
 	r->gate = gate_free(r->gate);
 	r->http = http_free(r->http);
+	r->offload = offload_free(r->offload);
 	r->resolver = resolver_free(r->resolver);
 	r->store = store_free(r->store);
 	r->stop_timer = loop_timer_free(r->stop_timer);

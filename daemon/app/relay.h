@@ -68,6 +68,7 @@ struct relay {
 	struct config *config;
 	struct store *store;
 	struct resolver *resolver;
+	struct offload *offload;
 	struct http *http;
 	struct gate *gate;
 	char hostname[256];

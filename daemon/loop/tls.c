@@ -185,6 +185,12 @@ const char *tls_verify_text(long code)
 	return X509_verify_cert_error_string(code);
 }
 
+void tls_init(void)
+{
+	/* Fails only without memory; it would be missed at the end only. */
+	(void)OPENSSL_init_crypto(OPENSSL_INIT_NO_ATEXIT, NULL);
+}
+
 size_t tls_pending(const void *ssl)
 {
 	int n = ssl ? SSL_pending(ssl) : 0;

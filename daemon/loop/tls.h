@@ -12,6 +12,10 @@
 #include "base/cleanup.h"
 #include "base/macro.h"
 
+/* First of all in the program: OpenSSL is to do nothing at its end, when a thread may still be computing with it
+ * (loop/offload.h). */
+void tls_init(void);
+
 struct tls_pem {
 	char *data; /* NULL: not configured; NUL-terminated behind its length */
 	size_t len;

@@ -23,7 +23,9 @@
 
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "loop/offload.h"
 #include "loop/tls.h"
+#include "source/pgconn_dsn.h"
 
 /* Statements that are kept prepared. */
 #define PREPARED_MAX 4
@@ -46,6 +48,8 @@ struct pgconn {
 	struct loop_timer *deadline;
 	struct loop_task later; /* what must not happen inside a call of the owner */
 	struct loop_grave grave;
+	struct offload_slot *slot; /* NULL: none */
+	struct attempt *attempt;   /* where it is polled, and owned, by a thread; else NULL */
 	enum state state;
 	bool dead;
 	usec_t timeout;
@@ -66,6 +70,13 @@ struct pgconn {
 	struct pgconn_error goodbye; /* what the server said unasked before it hung up */
 	const struct pgconn_callbacks *callbacks;
 	void *userdata;
+};
+
+/* One PQconnectPoll() on a thread. */
+struct attempt {
+	struct pgconn *conn; /* the loop's thread only */
+	PGconn *pq;
+	PostgresPollingStatusType status;
 };
 
 struct pgconn_row {
@@ -98,6 +109,11 @@ static void note_goodbye(struct pgconn *c, const PGresult *result)
 static void on_notice(void *userdata, const PGresult *result)
 {
 	note_goodbye(userdata, result);
+}
+
+/* While connecting, perhaps on another thread. Without a receiver libpq writes them to standard error. */
+static void ignore_notice(_unused_ void *userdata, _unused_ const PGresult *result)
+{
 }
 
 /* Somebody who keeps the connection's password out of messages must not rely on libpq alone. */
@@ -446,125 +462,6 @@ int pgconn_listen_sql(char **ret, struct pgconn *c, const char *channel)
 	return n < 0 ? error_origin(-ENOMEM) : 0;
 }
 
-/* --- connection strings ----------------------------------------------------------------------- */
-
-static void free_options(PQconninfoOption **options)
-{
-	PQconninfoFree(*options);
-}
-
-static const char *option(const PQconninfoOption *options, const char *keyword)
-{
-	for (const PQconninfoOption *o = options; o->keyword; o++)
-		if (strcmp(o->keyword, keyword) == 0)
-			return o->val && *o->val ? o->val : NULL;
-	return NULL;
-}
-
-/* NULL: acceptable. */
-static const char *why_not(const PQconninfoOption *options)
-{
-	static const char *const ours[][2] = {
-		{ "application_name", "application_name is set by the relay: leave it out" },
-		{ "client_encoding", "client_encoding is set by the relay: leave it out" },
-		{ "gssencmode", "gssencmode is set by the relay: leave it out" },
-		{ "replication", "replication is for WAL, the relay needs an ordinary session" },
-		{ "service", "service files are not read: write what it stands for" },
-	};
-	static const char *const single[] = { "host", "hostaddr", "port" };
-	const char *dbname, *port;
-
-	for (size_t i = 0; i < ARRAY_SIZE(single); i++) {
-		const char *value = option(options, single[i]);
-
-		if (value && strchr(value, ','))
-			return "several hosts: a database has one, name each in an entry of its own";
-	}
-	/* Where the user's part of a URI has no @host, this is the password, and libpq would quote it in
-	 * its complaint when it connects. */
-	port = option(options, "port");
-	if (port && strspn(port, "0123456789") != strlen(port))
-		return "the port is no number";
-	for (size_t i = 0; i < ARRAY_SIZE(ours); i++)
-		if (option(options, ours[i][0]))
-			return ours[i][1];
-	dbname = option(options, "dbname");
-	if (dbname && strcmp(dbname, "template1") == 0)
-		return "a session in template1 makes every CREATE DATABASE fail: name another database";
-	return NULL;
-}
-
-/* libpq quotes the place, which may be a piece of the password, or all of it. An option's name may be
- * shown, where no password stands before it. */
-static bool may_be_shown(const char *error, const char *dsn)
-{
-	static const char *const names[] = { "invalid connection option \"",
-					     "invalid URI query parameter: \"" };
-
-	if (!strchr(error, '"'))
-		return true;
-	if (strcasestr(dsn, "pass") || strchr(dsn, '@'))
-		return false;
-	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
-		size_t n = strlen(names[i]);
-
-		if (strncmp(error, names[i], n) == 0)
-			return strcmp(error + n + strspn(error + n, "abcdefghijklmnopqrstuvwxyz_"),
-				      "\"") == 0;
-	}
-	return false;
-}
-
-int pgconn_check_dsn(const char *dsn, bool *ret_has_password, char **ret_message)
-{
-	_cleanup_(free_options) PQconninfoOption *options = NULL;
-	char *error = NULL;
-	const char *why;
-
-	options = PQconninfoParse(dsn, &error);
-	if (!options && !error)
-		return error_origin(-ENOMEM);
-	if (options) {
-		*ret_has_password = option(options, "password") || option(options, "sslpassword");
-		why = why_not(options);
-		if (!why)
-			return 0;
-	} else {
-		error[strcspn(error, "\n")] = '\0';
-		why = may_be_shown(error, dsn)
-			      ? error
-			      : "no valid connection string or URI (where it is wrong is not shown: "
-				"it may be in a password; are special characters quoted?)";
-	}
-	*ret_message = strdup(why);
-	PQfreemem(error);
-	return *ret_message ? PGCONN_E_DSN : error_origin(-ENOMEM);
-}
-
-int pgconn_dsn_host(char **ret, const char *dsn)
-{
-	_cleanup_(free_options) PQconninfoOption *options = PQconninfoParse(dsn, NULL);
-	_cleanup_(free_options) PQconninfoOption *defaults = NULL;
-	const char *host, *hostaddr;
-
-	*ret = NULL;
-	if (!options)
-		return error_origin(-EINVAL);
-	defaults = PQconndefaults();
-	if (!defaults)
-		return error_origin(-ENOMEM);
-	host = option(options, "host");
-	hostaddr = option(options, "hostaddr");
-	if (!host && !hostaddr) {
-		host = option(defaults, "host");
-		hostaddr = option(defaults, "hostaddr");
-	}
-	if (!host || hostaddr || *host == '/' || *host == '@')
-		return 0;
-	*ret = strdup(host);
-	return *ret ? 0 : error_origin(-ENOMEM);
-}
-
 /* --- connecting -------------------------------------------------------------------------------- */
 
 static void set_address(struct pgconn *c)
@@ -580,6 +477,7 @@ static int connected(struct pgconn *c)
 {
 	int r;
 
+	(void)PQsetNoticeReceiver(c->pq, on_notice, c);
 	(void)PQsetErrorVerbosity(c->pq, PQERRORS_DEFAULT);
 	if (PQsetnonblocking(c->pq, 1) != 0 || PQenterPipelineMode(c->pq) != 1)
 		return error_origin(-ENOMEM);
@@ -620,106 +518,87 @@ static int watch_connecting(struct pgconn *c, PostgresPollingStatusType status)
 	}
 }
 
+/* On a thread: what a server sends here (a certificate, a number of iterations) decides how long it takes. */
+static void attempt_run(void *job)
+{
+	struct attempt *a = job;
+
+	a->status = PQconnectPoll(a->pq);
+}
+
+static void attempt_done(void *job)
+{
+	struct attempt *a = job;
+	struct pgconn *c = a->conn;
+	int r;
+
+	c->attempt = NULL;
+	if (!gone(c)) {
+		r = watch_connecting(c, a->status);
+		if (r < 0)
+			loop_fail(c->loop, error_fold(r));
+	}
+	free(a);
+}
+
+/* Nobody waits for it any more. */
+static void attempt_discard(void *job)
+{
+	struct attempt *a = job;
+
+	PQfinish(a->pq);
+	free(a);
+}
+
+static int attempt_start(struct pgconn *c)
+{
+	static const struct offload_work work = {
+		.run = attempt_run,
+		.done = attempt_done,
+		.discard = attempt_discard,
+	};
+	struct attempt *a = calloc(1, sizeof(*a));
+	int r;
+
+	if (!a)
+		return error_origin(-ENOMEM);
+	*a = (struct attempt){ .conn = c, .pq = c->pq };
+	r = offload_start(c->slot, &work, a);
+	if (r < 0) {
+		free(a);
+		return error_fold(r);
+	}
+	c->attempt = a;
+	return 0;
+}
+
 static void on_connecting(void *userdata, _unused_ unsigned int events)
 {
 	struct pgconn *c = userdata;
 	int r;
 
 	c->io = loop_io_free(c->io);
-	r = watch_connecting(c, PQconnectPoll(c->pq));
+	r = c->slot ? attempt_start(c) : watch_connecting(c, PQconnectPoll(c->pq));
 	if (r < 0)
 		loop_fail(c->loop, error_fold(r));
-}
-
-/* What the relay wants of every connection, where the string does not say otherwise ("!": whatever
- * the string says). Numbers are in libpq's units: seconds, and ms for tcp_user_timeout. */
-static const struct {
-	const char *keyword;
-	const char *value;
-} wishes[] = {
-	{ "!application_name", "schemarelay" },
-	{ "!client_encoding", "UTF8" },
-	{ "!gssencmode", "disable" }, /* it would look up names, and read tickets from disk */
-	{ "keepalives_idle", "30" },
-	{ "keepalives_interval", "10" },
-	{ "keepalives_count", "3" },
-	{ "tcp_user_timeout", "60000" },
-};
-
-#define KEYWORDS_MAX 80
-
-struct parameters {
-	const char *keywords[KEYWORDS_MAX + 1];
-	const char *values[KEYWORDS_MAX + 1];
-	unsigned int n;
-};
-
-static void set_parameter(struct parameters *p, const char *keyword, const char *value)
-{
-	unsigned int i;
-
-	for (i = 0; i < p->n; i++)
-		if (strcmp(p->keywords[i], keyword) == 0)
-			break;
-	if (i == KEYWORDS_MAX)
-		return;
-	p->keywords[i] = keyword;
-	p->values[i] = value;
-	p->n = MAX(p->n, i + 1);
-}
-
-static bool has_parameter(const struct parameters *p, const char *keyword)
-{
-	for (unsigned int i = 0; i < p->n; i++)
-		if (strcmp(p->keywords[i], keyword) == 0)
-			return true;
-	return false;
-}
-
-static int open_start(struct pgconn *c, const char *dsn, const char *hostaddr, const char *password)
-{
-	_cleanup_(free_options) PQconninfoOption *options = PQconninfoParse(dsn, NULL);
-	struct parameters p = { .n = 0 };
-
-	if (!options)
-		return error_origin(-EINVAL);
-	for (const PQconninfoOption *o = options; o->keyword; o++)
-		if (o->val && *o->val)
-			set_parameter(&p, o->keyword, o->val);
-	for (size_t i = 0; i < ARRAY_SIZE(wishes); i++) {
-		bool force = wishes[i].keyword[0] == '!';
-
-		if (force || !has_parameter(&p, wishes[i].keyword))
-			set_parameter(&p, wishes[i].keyword + force, wishes[i].value);
-	}
-	if (hostaddr)
-		set_parameter(&p, "hostaddr", hostaddr);
-	if (password)
-		set_parameter(&p, "password", password);
-	for (unsigned int i = 0; i < p.n; i++) {
-		if (strcmp(p.keywords[i], "password") != 0)
-			continue;
-		c->password = strdup(p.values[i]);
-		if (!c->password)
-			return error_origin(-ENOMEM);
-	}
-	c->pq = PQconnectStartParams(p.keywords, p.values, 0);
-	return c->pq ? 0 : error_origin(-ENOMEM);
 }
 
 static void bury(void *object)
 {
 	struct pgconn *c = object;
 
-	PQfinish(c->pq);
+	if (c->attempt)
+		offload_forget(c->slot);
+	else
+		PQfinish(c->pq);
 	loop_timer_free(c->deadline);
 	free_secret(c->password);
 	free(c);
 }
 
-int pgconn_open(struct pgconn **ret, struct loop *l, const char *dsn, const char *hostaddr,
-		const char *password, usec_t timeout, const struct pgconn_callbacks *callbacks,
-		void *userdata)
+int pgconn_open(struct pgconn **ret, struct loop *l, struct offload_slot *slot, const char *dsn,
+		const char *hostaddr, const char *password, usec_t timeout,
+		const struct pgconn_callbacks *callbacks, void *userdata)
 {
 	struct pgconn *c = calloc(1, sizeof(*c));
 	int r;
@@ -727,15 +606,16 @@ int pgconn_open(struct pgconn **ret, struct loop *l, const char *dsn, const char
 	if (!c)
 		return error_origin(-ENOMEM);
 	c->loop = l;
+	c->slot = slot;
 	c->timeout = timeout;
 	c->callbacks = callbacks;
 	c->userdata = userdata;
 	loop_task_init(&c->later, on_later_failed, c);
 	r = loop_timer_new(&c->deadline, l, on_deadline, c);
 	if (r == 0)
-		r = open_start(c, dsn, hostaddr, password);
+		r = pgconn_dsn_start(&c->pq, &c->password, dsn, hostaddr, password);
 	if (r == 0) {
-		(void)PQsetNoticeReceiver(c->pq, on_notice, c);
+		(void)PQsetNoticeReceiver(c->pq, ignore_notice, NULL);
 		(void)PQsetErrorVerbosity(c->pq, PQERRORS_VERBOSE);
 		loop_timer_arm(c->deadline, timeout);
 		r = watch_connecting(c, PQstatus(c->pq) == CONNECTION_BAD ? PGRES_POLLING_FAILED

@@ -18,6 +18,7 @@
 #include "base/macro.h"
 #include "loop/loop.h"
 
+struct offload_slot;
 struct pgconn;
 struct pgconn_row;
 
@@ -65,13 +66,14 @@ int pgconn_dsn_host(char **ret, const char *dsn) _must_check_;
 /* --- connection -------------------------------------------------------------------------------- */
 
 /*
- * Begins to connect. @hostaddr: numeric address, or NULL; @password: NULL, or what stands in for one in
+ * Begins to connect. @slot (idle, or NULL): libpq's part in it runs there and not on the loop, because it
+ * computes what the server asks for; it may be busy long after the connection was freed. @hostaddr: numeric address, or NULL; @password: NULL, or what stands in for one in
  * the string. @timeout: until on_connected. on_failed is never called inside. -ENOMEM, -EINVAL (no
  * valid string).
  */
-int pgconn_open(struct pgconn **ret, struct loop *l, const char *dsn, const char *hostaddr,
-		const char *password, usec_t timeout, const struct pgconn_callbacks *callbacks,
-		void *userdata) _must_check_;
+int pgconn_open(struct pgconn **ret, struct loop *l, struct offload_slot *slot, const char *dsn,
+		const char *hostaddr, const char *password, usec_t timeout,
+		const struct pgconn_callbacks *callbacks, void *userdata) _must_check_;
 /* Never blocks. Takes NULL, returns NULL. */
 struct pgconn *pgconn_free(struct pgconn *c);
 

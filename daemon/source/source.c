@@ -130,7 +130,12 @@ static int connect_next(struct source *s)
 		address = s->addresses[s->i_address].text;
 		timeout /= s->n_addresses - s->i_address;
 	}
-	return error_fold(pgconn_open(&s->conn, s->env.loop, s->conf->dsn, address,
+	if (s->slot && offload_busy(s->slot)) {
+		source_fail_text(s, "",
+				 "an earlier attempt still computes what the server has asked for");
+		return 0;
+	}
+	return error_fold(pgconn_open(&s->conn, s->env.loop, s->slot, s->conf->dsn, address,
 				      s->conf->password.path ? s->conf->password.bytes : NULL,
 				      MAX(timeout, USEC_PER_MSEC), &source_session_callbacks, s));
 }
@@ -348,6 +353,7 @@ static void bury(void *object)
 	loop_timer_free(s->timer);
 	loop_timer_free(s->patience);
 	loop_timer_free(s->pace);
+	(void)offload_slot_free(s->slot);
 	source_read_free(s);
 	cursor_done(&s->cursor);
 	journal_identity_done(&s->identity);
@@ -378,6 +384,8 @@ int source_new(struct source **ret, const struct source_env *env, const struct d
 		r = loop_timer_new(&s->patience, env->loop, on_patience, s);
 	if (r == 0)
 		r = loop_timer_new(&s->pace, env->loop, on_pace, s);
+	if (r == 0 && env->offload)
+		r = offload_slot_new(&s->slot, env->offload);
 	/* What a run before this one read without getting to an end may come again. */
 	s->reread = true;
 	if (r == 0 && cursor) {

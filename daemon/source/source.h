@@ -19,6 +19,7 @@
 struct source;
 struct resolver;
 struct gate;
+struct offload;
 
 /* The machine's states; source_fsm.h holds the table. */
 enum source_state {
@@ -85,6 +86,7 @@ struct source_env {
 	struct loop *loop;
 	struct resolver *resolver;
 	struct gate *gate;
+	struct offload *offload; /* for connecting; NULL: on the loop's own thread */
 };
 
 /* @conf is borrowed and outlives the source. @cursor (copied) or NULL: nothing was read yet, so

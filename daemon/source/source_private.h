@@ -8,6 +8,7 @@
 
 #include "base/backoff.h"
 #include "base/limits.h"
+#include "loop/offload.h"
 #include "loop/resolver.h"
 #include "source/gate.h"
 #include "source/journal.h"
@@ -79,6 +80,7 @@ struct source {
 	struct resolver_address *addresses; /* NULL: none are needed */
 	size_t n_addresses, i_address;
 	struct pgconn *conn;
+	struct offload_slot *slot;   /* for what connecting computes; NULL: on the loop */
 	struct loop_timer *timer;    /* backing off: retry; connected: heartbeat */
 	struct loop_timer *patience; /* an attempt that takes long gives up its place at the gate */
 	struct backoff backoff;

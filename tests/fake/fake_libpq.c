@@ -208,12 +208,23 @@ PGconn *PQconnectStartParams(const char *const *keywords, const char *const *val
 	return c;
 }
 
+static void (*on_poll)(void);
+
+void fake_libpq_on_poll(void (*fn)(void))
+{
+	on_poll = fn;
+}
+
 PostgresPollingStatusType PQconnectPoll(PGconn *c)
 {
-	const struct fake_step *s = next(FAKE_POLL, "PQconnectPoll");
 	PostgresPollingStatusType status = PGRES_POLLING_OK;
-	const char *text = s->text[0];
+	const struct fake_step *s;
+	const char *text;
 
+	if (on_poll)
+		on_poll();
+	s = next(FAKE_POLL, "PQconnectPoll");
+	text = s->text[0];
 	accept_invitation(c);
 	if (strcmp(text, "new") == 0) {
 		new_socket(c);

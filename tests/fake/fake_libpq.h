@@ -57,3 +57,6 @@ void fake_libpq_tls(unsigned int n);
 /* PQsetSingleRowMode() refuses. */
 void fake_libpq_no_rows(void);
 void fake_libpq_version(int version);
+
+/* Called first in each PQconnectPoll(), on its thread; NULL: nothing. */
+void fake_libpq_on_poll(void (*fn)(void));

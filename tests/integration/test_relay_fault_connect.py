@@ -188,6 +188,35 @@ def test_a_wrong_password_that_is_corrected(pg, own_server, relay, stage, webhoo
         assert not re.search(f"{wrong}|{right}", f.read() + g.read())
 
 
+def test_a_server_that_makes_its_client_compute(pg, own_server, relay, stage, webhook):
+    """Whoever owns a server decides how often a password is hashed: here as often as the protocol allows, an hour's work."""
+    server = own_server(pg)
+    server.sql("CREATE ROLE victim LOGIN")
+    stored = "MDEyMzQ1Njc4OWFiY2RlZg==$" + ":".join(["MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="] * 2)
+    # ALTER ROLE would compute it, too.
+    server.sql(f"UPDATE pg_authid SET rolpassword = 'SCRAM-SHA-256$2147483647:{stored}' WHERE rolname = 'victim'")
+    ask_for_passwords(server)
+    hostile, calm = stage(server, user="victim"), stage(pg)
+    r = relay(sinks={"hook": hook_to(webhook)})
+    with open(r.path("password"), "w", encoding="ascii") as f:
+        f.write("secret\n")
+    os.chmod(f.name, 0o600)
+    hostile_conf = {**hostile.conf, "password_file": f.name, "connect_timeout": "1s", "backoff": QUICK}
+    r.config["databases"] = {"hostile": hostile_conf, "calm": calm.conf}
+    r.expect('database "hostile": no connection within 1 s; next', 'database "hostile": an earlier attempt still computes.*; next')
+    r.start(listening=False)
+    r.wait_log("an earlier attempt still computes", count=3)
+    calm.tables("undisturbed", 5)
+    wait_all({"calm": calm}, [webhook])
+    # One attempt, however often it was tried.
+    query = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'schemarelay' OR backend_type = 'client backend'"
+    assert server.sql(query)[0][0] <= 2
+    assert len(os.listdir(f"/proc/{r.process.pid}/task")) < 16
+    began = time.monotonic()
+    r.stop()
+    assert time.monotonic() - began < 10
+
+
 # --- too many connections --------------------------------------------------------------------------
 
 

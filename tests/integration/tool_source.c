@@ -25,6 +25,7 @@
 #include "base/limits.h"
 #include "base/strbuf.h"
 #include "loop/loop.h"
+#include "loop/offload.h"
 #include "loop/resolver.h"
 #include "model/json.h"
 #include "source/gate.h"
@@ -247,6 +248,8 @@ int main(int argc, char **argv)
 	if (r == 0)
 		r = gate_new(&t.env.gate, t.loop, LIMIT_HANDSHAKES);
 	if (r == 0)
+		r = offload_new(&t.env.offload, t.loop, LIMIT_CONNECT_THREADS);
+	if (r == 0)
 		r = loop_io_new(&t.input, t.loop, STDIN_FILENO, LOOP_READ, on_input, &t);
 	t.env.loop = t.loop;
 	if (r == 0) {
@@ -259,6 +262,7 @@ int main(int argc, char **argv)
 	if (r < 0)
 		error_trace_print(stderr);
 	gate_free(t.env.gate);
+	offload_free(t.env.offload);
 	resolver_free(t.env.resolver);
 	loop_io_free(t.input);
 	loop_free(t.loop);

@@ -27,7 +27,7 @@ LAYERS = {
 OWNERS = {
     "event2/*": ["loop/*.c"],
     "curl/*": ["loop/*.c"],
-    "libpq-fe.h": ["source/pgconn.c"],
+    "libpq-fe.h": ["source/pgconn.c", "source/pgconn_dsn.c"],
     "sqlite3.h": ["store/*.c"],
     "yajl/*": ["model/json.c"],
     "systemd/*": ["app/service.c"],

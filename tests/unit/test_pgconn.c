@@ -40,6 +40,7 @@ struct owner {
 };
 
 static struct loop *loop;
+static struct offload_slot *slot; /* NULL but where it is told */
 
 static void tell(struct owner *o, const char *what)
 {
@@ -116,7 +117,8 @@ static void open_with(struct owner *o, const char *dsn, const char *hostaddr, co
 		      usec_t timeout)
 {
 	assert_int_equal(
-		pgconn_open(&o->conn, loop, dsn, hostaddr, password, timeout, &callbacks, o), 0);
+		pgconn_open(&o->conn, loop, slot, dsn, hostaddr, password, timeout, &callbacks, o),
+		0);
 	/* Nothing is told inside the call. */
 	assert_int_equal(o->told.len, 0);
 }
@@ -265,8 +267,9 @@ static void test_a_string_that_is_none(_unused_ void **state)
 {
 	struct pgconn *c = NULL;
 
-	assert_int_equal(pgconn_open(&c, loop, "host", NULL, NULL, LONG_ENOUGH, &callbacks, NULL),
-			 -EINVAL);
+	assert_int_equal(
+		pgconn_open(&c, loop, NULL, "host", NULL, NULL, LONG_ENOUGH, &callbacks, NULL),
+		-EINVAL);
 	assert_null(c);
 	assert_null(pgconn_free(NULL));
 }
