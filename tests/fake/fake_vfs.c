@@ -1,6 +1,7 @@
 #include "fake_vfs.h"
 
 #include <pthread.h>
+#include <signal.h>
 #include <sqlite3.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,10 +14,10 @@ struct fake_file {
 static sqlite3_vfs vfs, *real_vfs;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t moved = PTHREAD_COND_INITIALIZER;
-static unsigned int failing, holding;
+static unsigned int failing, holding, killing;
 static unsigned int n_held;
 static int code;
-static uint64_t skip, counts[32];
+static uint64_t skip, kill_after, counts[32];
 
 /* What that call answers before it does anything: SQLITE_OK, or the failure. */
 static int pass(unsigned int kind)
@@ -32,6 +33,8 @@ static int pass(unsigned int kind)
 			(void)pthread_cond_wait(&moved, &lock);
 		n_held--;
 	}
+	if ((killing & kind) && kill_after-- == 0)
+		(void)raise(SIGKILL);
 	if (failing & kind) {
 		if (skip > 0)
 			skip--;
@@ -196,6 +199,14 @@ void fake_vfs_release(void)
 	(void)pthread_mutex_lock(&lock);
 	holding = 0;
 	(void)pthread_cond_broadcast(&moved);
+	(void)pthread_mutex_unlock(&lock);
+}
+
+void fake_vfs_kill_at(unsigned int kinds, uint64_t n)
+{
+	(void)pthread_mutex_lock(&lock);
+	killing = kinds;
+	kill_after = n;
 	(void)pthread_mutex_unlock(&lock);
 }
 

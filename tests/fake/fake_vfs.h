@@ -24,5 +24,7 @@ void fake_vfs_hold(unsigned int kinds);
 /* Waits until somebody is held. */
 void fake_vfs_await_held(void);
 void fake_vfs_release(void);
+/* The process is killed at the call number @n (from 0) of these kinds from now on. */
+void fake_vfs_kill_at(unsigned int kinds, uint64_t n);
 /* Calls so far. */
 uint64_t fake_vfs_count(unsigned int kind);

@@ -143,6 +143,8 @@ void store_world_done(struct store_world *w)
 void store_world_open(struct store_world *w)
 {
 	assert_null(w->store);
+	/* What time it is now. */
+	assert_int_equal(loop_turn(w->loop, false), 0);
 	assert_int_equal(store_new(&w->store, w->loop, w->path, &w->conf, &callbacks, w), 0);
 }
 
