@@ -18,6 +18,7 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "store/spool_private.h"
+#include "store/spool_vfs.h"
 
 /* Pages of the log: from CHECKPOINT_IDLE on it is brought into the file when nothing waits, from
  * CHECKPOINT_BUSY on in any case. */
@@ -313,7 +314,7 @@ int spool_new(struct spool **ret, struct loop *l, const char *path, loop_fn on_b
 	(void)pthread_cond_init(&sp->wake, NULL);
 	sp->path = strdup(path);
 	sp->back_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	r = !sp->path ? -ENOMEM : sp->back_fd < 0 ? -errno : 0;
+	r = !sp->path ? -ENOMEM : sp->back_fd < 0 ? -errno : spool_vfs_register();
 	if (r == 0)
 		r = loop_io_new(&sp->io, l, sp->back_fd, LOOP_READ, on_told, sp);
 	if (r < 0) {

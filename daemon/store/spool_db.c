@@ -16,8 +16,7 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "store/spool_private.h"
-
-#define APPLICATION_ID 0x73726c79u /* "srly" */
+#include "store/spool_vfs.h"
 
 extern const char sql_spool_open[], sql_spool_wal[], sql_spool_schema[];
 
@@ -139,6 +138,10 @@ int spool_judge(struct spool *sp, int rc)
 	case SQLITE_SCHEMA:
 	case SQLITE_TOOBIG:
 		return spool_is_damaged(sp, sp->db ? sqlite3_errmsg(sp->db) : sqlite3_errstr(rc));
+	case SQLITE_IOERR:
+		if (rc == SQLITE_IOERR_DATA)
+			return spool_is_damaged(sp, "a page is not what was written");
+		break;
 	case SQLITE_BUSY:
 	case SQLITE_LOCKED:
 		return failed(sp, "another process has it open");
@@ -326,11 +329,11 @@ static int identify(struct spool *sp, int *ret_version)
 	r = spool_number(sp, "SELECT version FROM meta", &said);
 	if (r && r != SPOOL_E_DAMAGED)
 		return r;
-	if (application != APPLICATION_ID && (r || said <= 0))
+	if (application != SPOOL_APPLICATION_ID && (r || said <= 0))
 		return failed(sp, "it is an SQLite database, but no spool of schemarelay");
 	if (r)
 		return r;
-	if (application != APPLICATION_ID || version != said || version <= 0)
+	if (application != SPOOL_APPLICATION_ID || version != said || version <= 0)
 		return spool_is_damaged(sp, "its header is damaged");
 	if (version > VERSION) {
 		(void)snprintf(
@@ -355,7 +358,7 @@ static int migrate(struct spool *sp, int from)
 			r = spool_exec(sp, migrations[v]);
 		(void)snprintf(sql, sizeof(sql),
 			       "PRAGMA application_id = %u; PRAGMA user_version = %d",
-			       APPLICATION_ID, v + 1);
+			       SPOOL_APPLICATION_ID, v + 1);
 		if (r == 0)
 			r = spool_exec(sp, sql);
 		if (r == 0)
@@ -534,7 +537,7 @@ void store_found_done(struct store_found *f)
 static int open_connection(struct spool *sp)
 {
 	int64_t mode = 0;
-	int version, r;
+	int version, r, reserved = SPOOL_VFS_RESERVED;
 
 	r = make_file(sp);
 	if (r)
@@ -542,11 +545,15 @@ static int open_connection(struct spool *sp)
 	r = spool_judge(sp, sqlite3_open_v2(sp->path, &sp->db,
 					    SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX |
 						    SQLITE_OPEN_EXRESCODE,
-					    NULL));
+					    SPOOL_VFS_NAME));
 	if (r == 0)
 		r = spool_exec(sp, sql_spool_open);
 	if (r == 0)
 		r = identify(sp, &version);
+	/* Before the first page is written. */
+	if (r == 0 && version == 0)
+		r = spool_judge(sp, sqlite3_file_control(sp->db, "main", SQLITE_FCNTL_RESERVE_BYTES,
+							 &reserved));
 	if (r == 0)
 		r = spool_exec(sp, sql_spool_wal);
 	if (r == 0)
