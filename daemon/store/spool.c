@@ -87,14 +87,6 @@ static int try_batch(struct spool *sp, struct store_batch *b)
 	return r;
 }
 
-/* Is it max_size that is reached, and not the disk that is full? */
-static bool is_at_limit(struct spool *sp)
-{
-	uint64_t pages, unused;
-
-	return spool_usage(sp, &pages, &unused) == 0 && pages - unused > sp->max_pages / 2;
-}
-
 static bool has_moved(struct spool *sp)
 {
 	int moved = 0;
@@ -111,7 +103,7 @@ static int make_room(struct spool *sp, struct store_batch *b, bool *ret_made)
 
 	spool_checkpoint(sp);
 	*ret_made = true;
-	if (!is_at_limit(sp))
+	if (!spool_is_at_limit(sp, b))
 		return 0;
 	r = spool_make_room(sp, b, ret_made);
 	if (r)

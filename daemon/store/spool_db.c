@@ -271,7 +271,7 @@ int spool_usage(struct spool *sp, uint64_t *ret_pages, uint64_t *ret_free)
 int spool_limit(struct spool *sp, uint64_t max_size)
 {
 	char sql[64];
-	uint64_t pages = max_size / 4096;
+	uint64_t pages = max_size / SPOOL_VFS_PAGE;
 	int r;
 
 	if (sp->max_pages == pages)

@@ -209,5 +209,7 @@ int spool_released(struct spool *sp, uint64_t seq) _must_check_;
 int spool_drop_dead(struct spool *sp, uint64_t number) _must_check_;
 /* After the batch's own operations, in its transaction. */
 int spool_prune(struct spool *sp, struct store_batch *b) _must_check_;
+/* The batch has failed for want of room: is it max_size that is reached, and not the disk that is full? */
+bool spool_is_at_limit(struct spool *sp, const struct store_batch *b);
 /* max_size is reached: frees what it can, in a transaction of its own. */
 int spool_make_room(struct spool *sp, struct store_batch *b, bool *ret_made) _must_check_;

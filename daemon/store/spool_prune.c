@@ -15,6 +15,7 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "store/spool_private.h"
+#include "store/spool_vfs.h"
 
 #define SOFT_LIMIT(_pages) ((_pages) / 8 * 7)
 
@@ -217,30 +218,40 @@ static int prune_removed(struct spool *sp, struct slice *s, struct doomed *doome
 
 /* --- together --------------------------------------------------------------------------------------- */
 
-/* In the order in which they give way. */
-static int prune(struct spool *sp, struct slice *s, usec_t history, usec_t dead, usec_t removed)
+/* What is let go of becomes history, which is looked at last. */
+static int prune_by_age(struct spool *sp, struct slice *s, const struct store_batch *b)
 {
 	struct doomed *doomed = calloc(s->rows, sizeof(*doomed));
+	usec_t history = usec_sub(b->now, b->conf.retention);
 	int r;
 
 	if (!doomed)
 		return error_origin(-ENOMEM);
-	r = prune_history(sp, s, doomed, history);
+	r = prune_removed(sp, s, doomed, history);
 	if (r == 0)
-		r = prune_dead(sp, s, dead);
+		r = prune_dead(sp, s, usec_sub(b->now, b->conf.dead_letter_retention));
 	if (r == 0)
-		r = prune_removed(sp, s, doomed, removed);
+		r = prune_history(sp, s, doomed, history);
 	free(doomed);
 	return r;
 }
 
+/* In the order in which they give way. */
 static int prune_by_space(struct spool *sp, struct slice *s, bool *ret_exhausted)
 {
-	size_t rows = s->rows, look = s->look;
+	struct doomed *doomed = calloc(s->rows, sizeof(*doomed));
+	size_t rows = s->rows;
 	int r;
 
-	r = prune(sp, s, USEC_INFINITY, USEC_INFINITY, USEC_INFINITY);
-	*ret_exhausted = s->rows == rows && (s->look > 0 || look == 0);
+	if (!doomed)
+		return error_origin(-ENOMEM);
+	r = prune_history(sp, s, doomed, USEC_INFINITY);
+	if (r == 0 && s->look > 0)
+		r = prune_dead(sp, s, USEC_INFINITY);
+	if (r == 0 && s->look > 0)
+		r = prune_removed(sp, s, doomed, USEC_INFINITY);
+	free(doomed);
+	*ret_exhausted = s->rows == rows && s->look > 0;
 	return r;
 }
 
@@ -263,9 +274,7 @@ int spool_prune(struct spool *sp, struct store_batch *b)
 
 	b->full = b->more_tidy = false;
 	if (b->tidy) {
-		r = prune(sp, &s, usec_sub(b->now, b->conf.retention),
-			  usec_sub(b->now, b->conf.dead_letter_retention),
-			  usec_sub(b->now, b->conf.retention));
+		r = prune_by_age(sp, &s, b);
 		if (r)
 			return r;
 		b->more_tidy = s.rows == 0 || s.look == 0;
@@ -283,7 +292,7 @@ int spool_prune(struct spool *sp, struct store_batch *b)
 		b->full = exhausted && pages - unused > SOFT_LIMIT(sp->max_pages);
 		b->more_tidy = !exhausted && pages - unused > SOFT_LIMIT(sp->max_pages);
 	}
-	b->size = (pages - unused) * 4096;
+	b->size = (pages - unused) * SPOOL_VFS_PAGE;
 	return 0;
 }
 
@@ -303,6 +312,14 @@ static int run_removals(struct spool *sp, struct store_batch *b)
 			break;
 	}
 	return r;
+}
+
+bool spool_is_at_limit(struct spool *sp, const struct store_batch *b)
+{
+	uint64_t pages, unused;
+
+	return spool_usage(sp, &pages, &unused) == 0 &&
+	       pages - unused + b->bytes / SPOOL_VFS_PAGE > SOFT_LIMIT(sp->max_pages);
 }
 
 int spool_make_room(struct spool *sp, struct store_batch *b, bool *ret_made)

@@ -49,11 +49,14 @@ static struct op_delivery *find_open(const struct store *s, const struct change 
 	return NULL;
 }
 
-/* While nothing can be written history only takes memory that changes which are owed need. */
+/* History gives way first: where there is no room for what is owed, and in memory, while nothing can be
+ * written, where it runs short. */
 static void spare(struct store *s, struct store_op *op)
 {
-	if (s->health == STORE_HEALTHY || s->pending_bytes < LIMIT_STORE_PENDING / 2 ||
-	    op->owed.n_owed > 0 || op->owed.n_dead > 0)
+	bool scarce = s->full ||
+		      (s->health == STORE_FAILING && s->pending_bytes >= LIMIT_STORE_PENDING / 2);
+
+	if (!scarce || op->owed.n_owed > 0 || op->owed.n_dead > 0)
 		return;
 	s->pruned_through = MAX(s->pruned_through, op->change->sequence);
 	store_take_out(s, op);

@@ -117,6 +117,7 @@ static void hand_over(struct store *s)
 	b->conf = s->conf;
 	b->now = store_now(s);
 	b->realtime = loop_realtime(s->loop);
+	b->bytes = s->pending_bytes;
 	/* After a failure only what is written proves that it is over. */
 	b->write_meta = s->meta_dirty || s->tidy || s->health == STORE_FAILING;
 	b->tidy = s->tidy;

@@ -170,6 +170,7 @@ struct store_batch {
 	/* For the thread. */
 	struct spool_conf conf;
 	usec_t now, realtime; /* store_now(), CLOCK_REALTIME */
+	uint64_t bytes;       /* what the loop has counted */
 	struct store_meta meta;
 	bool write_meta;
 	bool tidy;   /* what is too old goes, a slice of it */
@@ -287,7 +288,7 @@ int store_finish_lookup(struct store *s, struct store_op *op) _must_check_;
 /* Behind operations that are in the open batch again come @newer: what these settle is never owed. */
 void store_merge(struct store *s, struct list *newer);
 int store_put_cursor(struct store *s, struct store_named *n, const struct cursor *c) _must_check_;
-/* Nothing can be written and memory runs short: what is history only is forgotten. */
+/* Forgets what is history only, where it takes what others need. */
 void store_spare(struct store *s);
 
 /* store_query.c */
