@@ -501,6 +501,7 @@ static void test_used_by_another(_unused_ void **state)
 	theirs.store = store_free(theirs.store);
 	theirs.deadline = loop_timer_free(theirs.deadline);
 	theirs.loop = loop_free(theirs.loop);
+	free(theirs.admitted);
 	heal();
 }
 
