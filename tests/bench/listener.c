@@ -99,6 +99,7 @@ static PGconn *listen_to(const char *dsn)
 
 int main(int argc, char **argv)
 {
+	static const char url[] = "http://127.0.0.1:";
 	nfds_t n = (nfds_t)(argc - 2);
 	struct pollfd *fds;
 	PGconn **connections;
@@ -106,8 +107,10 @@ int main(int argc, char **argv)
 	if (argc < 3)
 		return 2;
 	(void)signal(SIGTERM, on_signal);
-	if (sscanf(argv[1], "http://127.0.0.1:%u", &port) == 1)
+	if (strncmp(argv[1], url, strlen(url)) == 0) {
+		port = (unsigned int)strtoul(argv[1] + strlen(url), NULL, 10);
 		connect_http();
+	}
 	fds = grown(NULL, n, sizeof(*fds));
 	connections = grown(NULL, n, sizeof(*connections));
 	for (nfds_t i = 0; i < n; i++) {

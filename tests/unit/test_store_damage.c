@@ -83,9 +83,11 @@ static void assert_file(const struct image *i, const char *path)
 
 static void write_text(const char *path, const char *text)
 {
-	struct image i = { .data = (char *)(uintptr_t)text, .n = strlen(text) };
+	struct image i = { .data = strdup(text), .n = strlen(text) };
 
+	assert_non_null(i.data);
 	write_file(&i, path);
+	free(i.data);
 }
 
 static void exec_by(const char *vfs, const char *sql)

@@ -313,6 +313,8 @@ static void test_memory_is_bounded(_unused_ void **state)
 		n++;
 	}
 	assert_true(n > 100 && n < 200);
+	if (!all)
+		return; /* what the analyser does not know */
 	most = store_world_stats(w).pending_bytes;
 	assert_true(most >= LIMIT_STORE_PENDING && most < LIMIT_STORE_PENDING + 200000);
 	/* What is delivered from memory becomes history, which makes place. */
