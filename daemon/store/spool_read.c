@@ -55,7 +55,7 @@ static int mark_repeated(const struct store_op *op)
 		n += w->change && w->change->from_journal;
 	if (n < 2)
 		return 0;
-	seen = calloc(MAX(n, (size_t)2), sizeof(*seen));
+	seen = calloc(n, sizeof(*seen));
 	if (!seen)
 		return error_origin(-ENOMEM);
 	list_for_each_entry(w, &op->lookup.waits, link) {
