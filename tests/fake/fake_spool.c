@@ -51,18 +51,22 @@ static struct row *add_row(struct rows *r, const char *database, uint64_t bytes)
 	row = spool_row(r, r->n - 1);
 	*row = (struct row){ .position = ++spool.newest, .bytes = bytes };
 	row->number = row->position;
+	r->bytes += bytes;
 	row->since = (int64_t)loop_now(loop);
 	(void)snprintf(row->database, sizeof(row->database), "%s", database);
 	return row;
 }
 
-static void remove_row(struct rows *r, size_t i)
+static void remove_rows(struct rows *r, size_t i, size_t n)
 {
+	for (size_t k = 0; k < n; k++)
+		r->bytes -= spool_row(r, i + k)->bytes;
 	if (i == 0)
-		r->first++;
+		r->first += n;
 	else
-		memmove(spool_row(r, i), spool_row(r, i) + 1, (r->n - i - 1) * sizeof(struct row));
-	r->n--;
+		memmove(&r->items[r->first + i], &r->items[r->first + i + n],
+			(r->n - i - n) * sizeof(struct row));
+	r->n -= n;
 }
 
 static struct change *change_of(const struct row *row)
@@ -83,7 +87,7 @@ static void on_left(struct delivery *d)
 	assert_true(row->position == d->position);
 	assert_true(row->number == d->change->sequence);
 	assert_true(row->since == d->since);
-	remove_row(r, 0);
+	remove_rows(r, 0, 1);
 }
 
 static void on_attempt(const struct delivery *d)
@@ -216,14 +220,15 @@ void spool_lose(unsigned int keep)
 	spool.lost = true;
 	for (size_t i = 0; i < spool.n_lanes; i++) {
 		struct rows *r = &spool.lanes[i];
-		size_t n = lane_of(r->lane)->n_queue;
+		size_t n = lane_of(r->lane)->n_queue, n_left = n;
 
-		for (unsigned int k = 1; n < r->n; k++) {
-			if (keep > 0 && k % keep == 0)
-				n++;
+		for (; n < r->n; n++) {
+			if (keep > 0 && n % keep == 0)
+				*spool_row(r, n_left++) = *spool_row(r, n);
 			else
-				remove_row(r, n);
+				r->bytes -= spool_row(r, n)->bytes;
 		}
+		r->n = n_left;
 	}
 }
 
@@ -232,7 +237,7 @@ void spool_forget_last(const char *lane)
 	struct rows *r = spool_rows(lane);
 
 	assert_true(r->n > lane_of(lane)->n_queue);
-	remove_row(r, r->n - 1);
+	remove_rows(r, r->n - 1, 1);
 }
 
 void spool_add_unknown(const char *database)
@@ -247,24 +252,25 @@ void spool_drop(struct lane *l, unsigned int n)
 	struct change *c;
 	struct row *row;
 	uint64_t position = 0;
+	size_t n_dropped = 0;
 	char database[8];
 
 	for (; n > 0 && (d = lane_oldest_waiting(l)); n--) {
-		if (position > 0)
-			remove_row(r, l->n_busy);
-		row = spool_row(r, l->n_busy);
+		row = spool_row(r, l->n_busy + n_dropped++);
 		assert_true(row->position == d->position);
 		position = d->position;
 		(void)snprintf(database, sizeof(database), "%s", d->change->database);
 		lane_unlink(l, d);
 		(void)delivery_free(d);
 	}
-	if (position == 0)
+	if (n_dropped == 0)
 		return;
+	remove_rows(r, l->n_busy, n_dropped - 1);
 	c = fake_change_new(database, SPOOL_RESYNC + position);
 	c->kind = CHANGE_RESYNC;
 	assert_int_equal(lane_prepend(l, c, position), 0);
 	row = spool_row(r, l->n_busy);
+	r->bytes += FAKE_PAYLOAD - row->bytes;
 	*row = (struct row){ .position = position,
 			     .number = c->sequence,
 			     .bytes = FAKE_PAYLOAD,
@@ -303,13 +309,11 @@ static void check_lane(const struct lane *l)
 		bytes += d->change->payload.len;
 	}
 	assert_true(l->n_queue == n && l->bytes == bytes);
-	for (; n < r->n; n++)
-		bytes += spool_row(r, n)->bytes;
 	if (spool.lost) {
 		assert_true(sink->counting || l->n_queue + l->n_stored >= r->n);
 	} else if (!sink->counting) {
 		assert_true(l->n_queue + l->n_stored == r->n);
-		assert_true(l->bytes + l->bytes_stored == bytes);
+		assert_true(l->bytes + l->bytes_stored == r->bytes);
 	}
 	check_hunger(l);
 	assert_true(l->n_queue <= LIMIT_SINK_WINDOW / (l->database[0] ? 2 : 1));

@@ -23,6 +23,7 @@ struct rows {
 	char lane[8];
 	struct row *items;
 	size_t first, n, size;
+	uint64_t bytes;
 };
 
 struct spool_question {

@@ -419,7 +419,7 @@ static void test_leaves_while_it_is_answered(void **state)
 		t->fake.history.held = true;
 		client_resume(&a, t, live ? FIRST + 1 : FIRST);
 		if (live) {
-			char *nothing[] = { "nothing" };
+			static char name[] = "nothing", *nothing[] = { name };
 
 			t->fake.conf.match.wanted.databases =
 				(struct strlist){ .items = nothing, .n = 1 };

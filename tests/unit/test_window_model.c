@@ -20,7 +20,7 @@
 #include "sink_fixture.h"
 
 #define N_DATABASES 7
-#define N_STEPS     1200
+#define N_STEPS     1000
 #define MOST        30000 /* rows; then no more come */
 
 static const char *const databases[N_DATABASES] = { "a", "b", "c", "d", "e", "f", "g" };
@@ -260,7 +260,7 @@ static unsigned int number_from(const char *variable, unsigned int otherwise)
 
 static void test_model(void **state)
 {
-	unsigned int n_runs = number_from("SCHEMARELAY_TEST_RUNS", 8);
+	unsigned int n_runs = number_from("SCHEMARELAY_TEST_RUNS", 5);
 	uint32_t seed = number_from("SCHEMARELAY_TEST_SEED", (unsigned int)clock_realtime());
 
 	for (unsigned int i = 0; i < n_runs; i++) {
