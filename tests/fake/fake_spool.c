@@ -105,12 +105,19 @@ static void on_attempt(const struct delivery *d)
 	row->rejections = d->rejections;
 }
 
+struct spool_question *spool_question(size_t i)
+{
+	assert_true(i < spool.n_questions);
+	return &spool.questions[(spool.first_question + i) % ARRAY_SIZE(spool.questions)];
+}
+
 static void ask(struct spool_question q)
 {
 	assert_true(spool.n_questions < ARRAY_SIZE(spool.questions));
 	spool.n_asked++;
 	q.until = spool.newest;
-	spool.questions[spool.n_questions++] = q;
+	spool.n_questions++;
+	*spool_question(spool.n_questions - 1) = q;
 }
 
 static int on_hungry(_unused_ void *userdata, struct sink *s, struct lane *l, unsigned int limit,
@@ -120,7 +127,7 @@ static int on_hungry(_unused_ void *userdata, struct sink *s, struct lane *l, un
 	assert_ptr_equal(l->sink, sink);
 	assert_true(limit > 0 && bytes > 0 && l->loading);
 	for (size_t i = 0; i < spool.n_questions; i++)
-		assert_true(spool.questions[i].count || spool.questions[i].lane != l);
+		assert_true(spool_question(i)->count || spool_question(i)->lane != l);
 	if (spool.hungry_result < 0)
 		return spool.hungry_result;
 	ask((struct spool_question){ .lane = l, .after = l->last, .limit = limit, .bytes = bytes });
@@ -192,13 +199,13 @@ static void answer_load(const struct spool_question *q)
 
 bool spool_answer(void)
 {
-	struct spool_question q = spool.questions[0];
+	struct spool_question q;
 
 	if (spool.n_questions == 0)
 		return false;
+	q = *spool_question(0);
+	spool.first_question = (spool.first_question + 1) % ARRAY_SIZE(spool.questions);
 	spool.n_questions--;
-	memmove(spool.questions, spool.questions + 1,
-		spool.n_questions * sizeof(struct spool_question));
 	if (q.count)
 		answer_count(&q);
 	else

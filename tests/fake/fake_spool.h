@@ -37,9 +37,9 @@ struct spool_question {
 struct fake_spool {
 	struct rows *lanes;
 	size_t n_lanes;
-	uint64_t newest; /* position */
-	struct spool_question questions[4096];
-	size_t n_questions; /* that wait */
+	uint64_t newest;                       /* position */
+	struct spool_question questions[4096]; /* a ring */
+	size_t first_question, n_questions;    /* that wait */
 	unsigned int n_asked;
 	int hungry_result;
 	bool lost; /* the sink may think that there is more */
@@ -63,6 +63,8 @@ void spool_owe(const char *database, uint64_t bytes);
 void spool_owed_before(const char *database, uint64_t bytes, usec_t age);
 /* The relay asks what the sink is owed (after sink_new). */
 void spool_count(void);
+/* The i-th question that waits. */
+struct spool_question *spool_question(size_t i);
 /* Answers the oldest question. False: there is none. */
 bool spool_answer(void);
 /* Answers, turns, until there is no question. */

@@ -2,6 +2,7 @@
 
 #include "unit.h"
 
+#include "fake_clock.h"
 #include "unix_fixture.h"
 
 #include <stdio.h>
@@ -79,12 +80,14 @@ static void test_something_was_missed(void **state)
 
 	open_sink(t);
 	submit_n(t, 4);
+	fake_clock_stop(true);
 	client_init(&a, t, NULL);
 	submit(t, "crm", "before its greeting");
 	t->fake.history.held = true;
 	(void)snprintf(hello, sizeof(hello), "{\"after\": \"%llu\"}\n", (unsigned long long)FIRST);
 	client_say(&a, hello);
 	fake_sink_settle(&t->fake);
+	fake_clock_stop(false);
 	assert_int_equal(t->fake.history.n_asked, 1);
 	assert_true(t->fake.history.after == FIRST);
 	assert_true(t->fake.history.until == FIRST + 3);
@@ -215,6 +218,7 @@ static void test_several_at_once(void **state)
 	open_sink(t);
 	t->fake.history.page = 2;
 	submit_n(t, N);
+	fake_clock_stop(true);
 	for (unsigned int i = 0; i < N; i++) {
 		clients[i] = (struct client){ .fake = &t->fake, .fd = client_connect(t->path) };
 		fake_sink_settle(&t->fake);
@@ -229,6 +233,8 @@ static void test_several_at_once(void **state)
 		if (i % 3 == 0)
 			fake_sink_settle(&t->fake);
 	}
+	fake_sink_settle(&t->fake);
+	fake_clock_stop(false);
 	for (unsigned int i = 0; i < N; i++) {
 		expect_n(&clients[i], i + 1, N);
 		for (unsigned int k = N; k < 2 * N; k++)

@@ -74,6 +74,8 @@ static int set_up(_unused_ void **state)
 	why = NULL;
 	result = 0;
 	do_on_after = do_on_drained = NULL;
+	/* No greeting ends by itself. */
+	fake_clock_stop(true);
 	assert_int_equal(loop_new(&loop), 0);
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds),
 			 0);

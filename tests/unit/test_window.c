@@ -173,7 +173,7 @@ static void test_through_the_store_and_back(_unused_ void **state)
 	deliver_only("a", 1);
 	assert_int_equal(spool.n_asked, 1);
 	assert_int_equal(sink->n_asked, 4);
-	assert_true(spool.questions[0].after == HALF && spool.questions[0].limit == 4);
+	assert_true(spool_question(0)->after == HALF && spool_question(0)->limit == 4);
 	/* What comes now was not asked for. */
 	owe_n("a", 2);
 	deliver_only("a", 50);
@@ -348,11 +348,11 @@ static void test_little_goes_before_a_lot(_unused_ void **state)
 	answer("a", VERDICT_OK);
 	turn();
 	assert_int_equal(spool.n_asked, 1);
-	assert_ptr_equal(spool.questions[0].lane, lane_of("c"));
+	assert_ptr_equal(spool_question(0)->lane, lane_of("c"));
 	answer("b", VERDICT_OK);
 	turn();
 	assert_int_equal(spool.n_asked, 2);
-	assert_ptr_equal(spool.questions[1].lane, lane_of("d"));
+	assert_ptr_equal(spool_question(1)->lane, lane_of("d"));
 	/* The room is theirs. */
 	owe_n("e", 1);
 	assert_int_equal(lane_of("e")->n_queue, 0);
