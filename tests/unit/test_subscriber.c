@@ -326,8 +326,8 @@ static void test_pages_inside(_unused_ void **state)
 	do_on_after = do_on_drained = give_next_page;
 	append('z', 1);
 	resume();
-	for (char c = 'a'; c < 'd'; c++)
-		expect_line(c, BIG);
+	for (int c = 'a'; c < 'd'; c++)
+		expect_line((char)c, BIG);
 	expect_line('z', 1);
 	assert_int_equal(n_drained, 3);
 	assert_int_equal(subscriber->state, SUBSCRIBER_LIVE);
@@ -510,14 +510,14 @@ static void test_limit_of_a_byte(_unused_ void **state)
 static void test_many_lines_in_one_call(_unused_ void **state)
 {
 	say("{}\n");
-	for (char c = 'a'; c <= 'z'; c++)
-		append(c, 2);
+	for (int c = 'a'; c <= 'z'; c++)
+		append((char)c, 2);
 	expect_nothing();
 	assert_int_equal(subscriber_send(subscriber), 0);
 	assert_int_equal(subscriber->live.n, 0);
 	assert_false(subscriber->blocked);
-	for (char c = 'a'; c <= 'z'; c++)
-		expect_line(c, 2);
+	for (int c = 'a'; c <= 'z'; c++)
+		expect_line((char)c, 2);
 	append('A', BIG);
 	assert_int_equal(subscriber_send(subscriber), 0);
 	assert_true(subscriber->blocked);
