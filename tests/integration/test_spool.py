@@ -155,9 +155,8 @@ def test_a_subscriber_goes_on_where_it_was(some_pg, relay, stage, closing):
     bulk.insert(b, 1, 700)
     r.kill()
     r.start()
-    second = Resuming(path)
+    second = Resuming(path, after=first.highest)
     closing.callback(second.close)
-    second.highest = first.highest
     a.table("live")
     both = lambda: first.received() + second.received()  # noqa: E731
     wait_until(lambda: len({e["id"] for e in both()}) >= 1701, lambda: f"{len(both())} of 1701")

@@ -66,13 +66,13 @@ class Writer:
 
 
 class Resuming:
-    """A program at a unix sink that comes back after each end, and goes on where it was."""
+    """A program at a unix sink that comes back after each end, and goes on where it was: first behind the sequence `after`."""
 
-    def __init__(self, path, seed=0):
+    def __init__(self, path, seed=0, after=0):
         self.path = path
         self.random = random.Random(seed)
         self.events = []
-        self.highest = 0
+        self.highest = after
         self.connection = None
         self.stopping = threading.Event()
         self.thread = threading.Thread(target=self._run, daemon=True)
