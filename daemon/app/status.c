@@ -65,7 +65,7 @@ void status_add_sink(struct strbuf *b, const struct relay_sink *rs, usec_t now)
 	json_member_uint(b, "retries", s->n_retries);
 	json_member_uint(b, "rejected", s->n_rejected);
 	json_member_uint(b, "expired", s->n_expired);
-	json_member_uint(b, "dropped", s->n_dropped);
+	json_member_uint(b, "dropped", rs->n_dropped);
 	json_close(b, '}');
 }
 

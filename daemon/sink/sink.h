@@ -167,7 +167,7 @@ struct sink {
 	/* For the status: why the sink is unwell, gone, or why an open one last refused a delivery. */
 	int last_status;
 	char last_error[256];
-	uint64_t n_delivered, n_retries, n_rejected, n_expired, n_dropped;
+	uint64_t n_delivered, n_retries, n_rejected, n_expired;
 };
 
 /* The registry. */
