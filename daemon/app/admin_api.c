@@ -16,6 +16,7 @@
 static const struct admin_route routes[] = {
 	{ "GET", "/healthz", admin_health, 0 },
 	{ "GET", "/readyz", admin_ready, 0 },
+	{ "GET", "/metrics", admin_metrics, 0 },
 	{ "GET", "/api/v1/status", admin_status, 0 },
 };
 

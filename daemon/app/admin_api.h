@@ -50,4 +50,5 @@ void admin_problem(struct httpd_exchange *x, int status, const char *fmt, ...) _
 
 int admin_health(struct admin_request *q) _must_check_;
 int admin_ready(struct admin_request *q) _must_check_;
+int admin_metrics(struct admin_request *q) _must_check_;
 int admin_status(struct admin_request *q) _must_check_;

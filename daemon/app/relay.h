@@ -12,6 +12,7 @@
 #include <stdbool.h>
 
 #include "base/clock.h"
+#include "base/histogram.h"
 #include "base/limits.h"
 #include "base/list.h"
 #include "base/log.h"
@@ -40,7 +41,7 @@ struct relay_database {
 	usec_t rejected_logged; /* when a rejected payload was logged last; 0: never */
 	usec_t last_lag;        /* of the last change: from its command to its arrival here */
 	usec_t retry_at;        /* SOURCE_BACKING_OFF: CLOCK_MONOTONIC */
-	uint64_t n_changes, n_payloads_rejected, n_reconnects;
+	uint64_t n_changes, n_duplicate, n_payloads_rejected, n_reconnects;
 	store_id id;
 	uint64_t
 		n_lost; /* listen mode: notifications for which there was no room; a resync is due */
@@ -53,10 +54,11 @@ struct relay_sink {
 	store_id id;
 	uint64_t n_dropped; /* deliveries that gave way to a resync */
 	usec_t dropped_logged;
-	bool counted;          /* the store has told what it was owed from before */
-	enum sink_state state; /* as it was last logged */
-	usec_t unwell_since;   /* CLOCK_MONOTONIC; 0: it is well */
-	bool told;             /* in the log, that it is unwell */
+	struct histogram durations; /* of deliveries, from `recorded` on */
+	bool counted;               /* the store has told what it was owed from before */
+	enum sink_state state;      /* as it was last logged */
+	usec_t unwell_since;        /* CLOCK_MONOTONIC; 0: it is well */
+	bool told;                  /* in the log, that it is unwell */
 	char logged_error[256];
 	usec_t logged;         /* when logged_error was */
 	unsigned int n_untold; /* failures of that kind since then that were over soon */

@@ -71,3 +71,10 @@ void relay_note_change(struct relay_database *d, const struct change *c, usec_t 
 	if (timestamp_parse(&t, c->time, strlen(c->time)) && t.usec > 0)
 		d->last_lag = usec_sub(now, (usec_t)t.usec);
 }
+
+void relay_note_delivery(struct relay_sink *rs, const struct change *c, usec_t now)
+{
+	/* How long ago somebody wanted it again says nothing. */
+	if (!c->replayed)
+		histogram_add(&rs->durations, usec_sub(now, c->recorded));
+}

@@ -22,3 +22,5 @@ const char *relay_is_stuck(const struct relay *r);
 
 /* A change came from @d: for the counters. @now: CLOCK_REALTIME. */
 void relay_note_change(struct relay_database *d, const struct change *c, usec_t now);
+/* It was delivered to @rs. @now: CLOCK_REALTIME. */
+void relay_note_delivery(struct relay_sink *rs, const struct change *c, usec_t now);

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "app/message_id.h"
+#include "app/relay_control.h"
 #include "app/relay_log.h"
 #include "base/cleanup.h"
 #include "base/error.h"
@@ -378,6 +379,16 @@ static int on_admitted(void *userdata, struct change *c, _unused_ store_id datab
 	return error_fold(k);
 }
 
+static void on_known(void *userdata, store_id database)
+{
+	struct relay *r = userdata;
+	const char *name = store_name_of(r->store, STORE_DATABASE, database);
+	struct relay_database *d = name ? relay_find_database(r, name) : NULL;
+
+	if (d)
+		d->n_duplicate++;
+}
+
 static int on_loaded(void *userdata, struct store_lane lane, const struct store_delivery *items,
 		     size_t n, bool more)
 {
@@ -522,6 +533,7 @@ static void on_reset(void *userdata, const char *aside, const char *why)
 
 static const struct store_callbacks store_callbacks = {
 	.on_admitted = on_admitted,
+	.on_known = on_known,
 	.on_loaded = on_loaded,
 	.on_counted = on_counted,
 	.on_health = on_health,
@@ -567,6 +579,8 @@ static void on_settled(void *userdata, struct sink *s, struct delivery *d, enum 
 	struct store_lane lane;
 	int k = lane_number(r, d->lane, &lane);
 
+	if (why == VERDICT_OK)
+		relay_note_delivery(s->owner, d->change, loop_realtime(r->loop));
 	if (k == 0 && why == VERDICT_OK) {
 		k = store_settle(r->store, d->change, lane, d->position, STORE_DELIVERED, NULL);
 	} else if (k == 0) {

@@ -72,6 +72,8 @@ struct store_callbacks {
 	 * store_admit(), inside that or later. Negative: our failure. */
 	int (*on_admitted)(void *userdata, struct change *c, store_id database,
 			   const struct store_lane *lanes, size_t n);
+	/* A change that was admitted as `reread` is known, and was left out. May be NULL. */
+	void (*on_known)(void *userdata, store_id database);
 	/* The answer to store_load(). @more: there was no room for all. Negative: our failure. */
 	int (*on_loaded)(void *userdata, struct store_lane lane, const struct store_delivery *items,
 			 size_t n, bool more);

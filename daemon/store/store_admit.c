@@ -194,8 +194,11 @@ static int finish_wait(struct store *s, struct store_named *n, struct store_wait
 {
 	if (!w->change)
 		return store_put_cursor(s, n, w->no_cursor ? NULL : &w->cursor);
-	if (w->reread && w->known)
+	if (w->reread && w->known) {
+		if (s->callbacks.on_known)
+			s->callbacks.on_known(s->userdata, n->id);
 		return 0;
+	}
 	return error_fold(take(s, w->change, n->id, w->lanes, w->n_lanes));
 }
 
