@@ -180,6 +180,20 @@ install_postgresql_now() {
 	as_root mv "$conf.schemarelay" "$conf" && [ $status -eq 0 ] && postgresql_bindir
 }
 
+# promtool, out of Debian's package of Prometheus, which is not installed: that would start a server and make a user.
+PROMTOOL=$PWD/build-tools/promtool
+
+install_promtool() {
+	[ ! -x "$PROMTOOL" ] || return 0
+	must 'fetching promtool' install_promtool_now
+}
+
+install_promtool_now() (
+	mkdir -p build-tools && cd build-tools && rm -rf prometheus && mkdir prometheus && cd prometheus || exit 1
+	update_lists && apt-get -q download prometheus && dpkg-deb --fsys-tarfile prometheus_*.deb | tar -x ./usr/bin/promtool &&
+		mv usr/bin/promtool "$PROMTOOL" && rm -rf ../prometheus
+)
+
 # --- npm ------------------------------------------------------------------------------------------
 
 # PostgreSQL 16 to 18, and the libraries that users' programs would use: tests/node/package.json. Debian's npm only where

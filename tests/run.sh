@@ -173,6 +173,7 @@ finish() {
 install_packages $PACKAGES_BUILD $PACKAGES_TEST || finish
 install_postgresql || finish
 install_npm || finish
+install_promtool || finish
 
 lint
 must 'build: gcc' build build-gcc || finish

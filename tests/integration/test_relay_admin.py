@@ -1,14 +1,20 @@
 """The admin socket: what it shows, whom it lets in, and that nobody there holds up the daemon."""
 
+import contextlib
 import json
 import os
+import shutil
 import socket
+import sqlite3
 import stat
 import subprocess
+import time
 
 import pytest
 
 from harness.changes import wait_all
+from harness.fixtures import missing
+from harness.postgres import ROOT
 from harness.relay import binary, environment, run
 from harness.wait import wait_until
 
@@ -186,3 +192,63 @@ def test_idle_and_slow_clients_delay_nobody(pg, relay, stage, webhook, closing):
     wait_until(lambda: r.admin.get("/healthz").status == 200, "a place for one more")
     slow[0].sendall(b" x\r\n\r\n")
     assert slow[0].recv(100).startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+# --- metrics --------------------------------------------------------------------------------------
+
+
+def sample(text, name, **labels):
+    """The value of one sample."""
+    wanted = ",".join(f'{k}="{v}"' for k, v in labels.items())
+    found = [line.split()[1] for line in text.splitlines() if line.startswith(f"schemarelay_{name}{{{wanted}}} " if labels else f"schemarelay_{name} ")]
+    assert len(found) == 1, f"{name}{labels}: {found}\n{text}"
+    return float(found[0])
+
+
+def promtool():
+    path = os.path.join(ROOT, "build-tools", "promtool")
+    return path if os.access(path, os.X_OK) else shutil.which("promtool")
+
+
+def test_metrics(pg, relay, stage, webhooks):
+    s = stage(pg)
+    well, failing = webhooks(), webhooks(default=503)
+    r = relay(databases={"one": s.conf}, sinks={"well": hook_to(well), "failing": hook_to(failing, match={"resync": False})})
+    r.expect('sink "failing": HTTP 503').start()
+    s.tables("t", 5)
+    wait_all({"one": s}, [well])
+    r.wait_for(lambda: r.admin.sink("failing")["retries"] >= 2, "a sink that was tried again")
+    answer = r.admin.get("/metrics")
+    assert answer.status == 200 and answer.type.startswith("text/plain; version=0.0.4")
+    text = answer.text
+    assert sample(text, "database_up", database="one") == 1
+    assert sample(text, "changes_received_total", database="one") == 5
+    assert sample(text, "deliveries_total", sink="well", outcome="delivered") == 5
+    assert sample(text, "deliveries_total", sink="failing", outcome="delivered") == 0
+    assert sample(text, "delivery_retries_total", sink="failing") >= 2
+    assert sample(text, "sink_owed", sink="failing") == 5 and sample(text, "sink_oldest_age_seconds", sink="failing") > 0
+    assert sample(text, "delivery_duration_seconds_count", sink="well") == 5
+    assert sample(text, "delivery_duration_seconds_bucket", sink="well", le="+Inf") == 5
+    assert 0 < sample(text, "delivery_duration_seconds_sum", sink="well") < 150
+    assert sample(text, "spool_max_bytes") == 1 << 30 and sample(text, "spool_size_bytes") > 0
+    assert abs(sample(text, "database_last_change_timestamp_seconds", database="one") - time.time()) < 60
+    tool = promtool()
+    if not tool:
+        missing("there is no promtool")
+    done = subprocess.run([tool, "check", "metrics"], input=text, capture_output=True, text=True, timeout=30)
+    assert done.returncode == 0 and not done.stdout and not done.stderr, done.stdout + done.stderr
+
+
+def test_what_is_known_already_is_counted(pg, relay, stage, webhook):
+    """A spool that has lost its cursor: the journal is read again, and nothing is sent twice."""
+    s = stage(pg)
+    r = relay(databases={"one": s.conf}, sinks={"hook": hook_to(webhook)}).start()
+    s.tables("t", 4)
+    wait_all({"one": s}, [webhook])
+    r.stop()
+    with contextlib.closing(sqlite3.connect(r.path("state/spool.db"))) as db, db:
+        db.execute("DELETE FROM cursor")
+    r.start()
+    wait_until(lambda: sample(r.admin.get("/metrics").text, "changes_duplicate_total", database="one") == 4, "4 known changes")
+    s.table("more")
+    wait_all({"one": s}, [webhook])
