@@ -84,6 +84,7 @@ int admin_new(struct admin **ret, struct relay *r, const struct admin_conf *conf
 	a->listener = (struct unix_listener)UNIX_LISTENER_INIT;
 	a->permissions = conf->permissions;
 	a->started = clock_realtime();
+	list_init(&a->reloads);
 	a->socket = strdup(conf->socket);
 	a->group = conf->group ? strdup(conf->group) : NULL;
 	if (!a->socket || (conf->group && !a->group))

@@ -23,9 +23,18 @@ struct admin {
 	char *trouble;  /* why there is no socket; NULL: there is one */
 	usec_t logged;  /* when that was logged last */
 	usec_t started; /* CLOCK_REALTIME */
+
+	/* The service's: begins a reload, whose end admin_reloaded() tells. False: one is under way, and
+	 * another one follows. NULL: there is no service. */
+	bool (*reload)(void *userdata);
+	void *userdata;
+	struct list reloads; /* who waits for one */
 };
 
 /* @r and its configuration's socket; both outlive it (the configuration need not). -ENOMEM. */
 int admin_new(struct admin **ret, struct relay *r, const struct admin_conf *conf) _must_check_;
 /* Takes NULL, returns NULL. */
 struct admin *admin_free(struct admin *a);
+
+/* A reload has ended. @errors: the configuration is not valid; NULL: it is in force. */
+void admin_reloaded(struct admin *a, const struct strlist *errors);

@@ -18,6 +18,13 @@ static const struct admin_route routes[] = {
 	{ "GET", "/readyz", admin_ready, 0 },
 	{ "GET", "/metrics", admin_metrics, 0 },
 	{ "GET", "/api/v1/status", admin_status, 0 },
+	{ "POST", "/api/v1/databases/{name}/pause", admin_pause_database, 0 },
+	{ "POST", "/api/v1/databases/{name}/resume", admin_resume_database, 0 },
+	{ "POST", "/api/v1/databases/{name}/reconnect", admin_reconnect_database, 0 },
+	{ "POST", "/api/v1/sinks/{name}/pause", admin_pause_sink, 0 },
+	{ "POST", "/api/v1/sinks/{name}/resume", admin_resume_sink, 0 },
+	{ "POST", "/api/v1/sinks/{name}/enable", admin_enable_sink, 0 },
+	{ "POST", "/api/v1/reload", admin_reload, 0 },
 };
 
 /* --- routes ------------------------------------------------------------------------------------ */
@@ -71,20 +78,24 @@ void admin_reply(struct httpd_exchange *x, int status, struct strbuf *body)
 	httpd_reply(x, status, JSON_TYPE, NULL, body);
 }
 
-static void _printf_(4, 0) problem(struct httpd_exchange *x, int status, const char *headers,
-				   const char *fmt, va_list ap)
+/* @headers and @members may be NULL. */
+static void _printf_(5, 0) problem(struct httpd_exchange *x, int status, const char *headers,
+				   const struct strbuf *members, const char *fmt, va_list ap)
 {
 	_cleanup_(strbuf_done) struct strbuf detail = STRBUF_INIT, body = STRBUF_INIT;
 
 	strbuf_addv(&detail, fmt, ap);
 	json_open(&body, '{');
 	json_member(&body, "title", httpd_reason(status));
-	json_key(&body, "status");
-	strbuf_addf(&body, "%d", status);
+	json_member_uint(&body, "status", (uint64_t)status);
 	json_member(&body, "detail", detail.data);
+	if (members) {
+		json_separate(&body);
+		strbuf_add(&body, members->data, members->len);
+	}
 	json_close(&body, '}');
 	strbuf_add_char(&body, '\n');
-	body.failed = body.failed || detail.failed;
+	body.failed = body.failed || detail.failed || (members && members->failed);
 	httpd_reply(x, status, PROBLEM_TYPE, headers, &body);
 }
 
@@ -93,17 +104,28 @@ void admin_problem(struct httpd_exchange *x, int status, const char *fmt, ...)
 	va_list ap;
 
 	va_start(ap, fmt);
-	problem(x, status, NULL, fmt, ap);
+	problem(x, status, NULL, NULL, fmt, ap);
 	va_end(ap);
 }
 
-static void _printf_(4, 5) problem_with(struct httpd_exchange *x, int status, const char *headers,
-					const char *fmt, ...)
+void admin_problem_with(struct httpd_exchange *x, int status, struct strbuf *members,
+			const char *fmt, ...)
 {
 	va_list ap;
 
 	va_start(ap, fmt);
-	problem(x, status, headers, fmt, ap);
+	problem(x, status, NULL, members, fmt, ap);
+	va_end(ap);
+	strbuf_done(members);
+}
+
+static void _printf_(3, 4)
+	problem_not_allowed(struct httpd_exchange *x, const char *headers, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	problem(x, 405, headers, NULL, fmt, ap);
 	va_end(ap);
 }
 
@@ -120,7 +142,7 @@ static int refuse_route(struct httpd_exchange *x, int status, const struct strbu
 		return strbuf_error(&path);
 	}
 	strbuf_addf(&headers, "Allow: %s\r\n", allow->data);
-	problem_with(x, 405, headers.data, "%s takes %s only", path.data, allow->data);
+	problem_not_allowed(x, headers.data, "%s takes %s only", path.data, allow->data);
 	return strbuf_error(&headers);
 }
 

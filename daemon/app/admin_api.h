@@ -45,6 +45,9 @@ const struct admin_route *admin_find_route(const char *method, const char *path,
 void admin_reply(struct httpd_exchange *x, int status, struct strbuf *body);
 /* A problem; its detail is one sentence for people, whatever it quotes. */
 void admin_problem(struct httpd_exchange *x, int status, const char *fmt, ...) _printf_(3, 4);
+/* With further members, which are moved out of @members. */
+void admin_problem_with(struct httpd_exchange *x, int status, struct strbuf *members,
+			const char *fmt, ...) _printf_(4, 5);
 
 /* --- handlers: status.c, metrics.c, admin_*.c ---------------------------------------------------- */
 
@@ -52,3 +55,11 @@ int admin_health(struct admin_request *q) _must_check_;
 int admin_ready(struct admin_request *q) _must_check_;
 int admin_metrics(struct admin_request *q) _must_check_;
 int admin_status(struct admin_request *q) _must_check_;
+
+int admin_pause_database(struct admin_request *q) _must_check_;
+int admin_resume_database(struct admin_request *q) _must_check_;
+int admin_reconnect_database(struct admin_request *q) _must_check_;
+int admin_pause_sink(struct admin_request *q) _must_check_;
+int admin_resume_sink(struct admin_request *q) _must_check_;
+int admin_enable_sink(struct admin_request *q) _must_check_;
+int admin_reload(struct admin_request *q) _must_check_;

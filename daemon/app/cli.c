@@ -14,7 +14,7 @@
 #include "base/strbuf.h"
 #include "base/text.h"
 
-#define NAME_WIDTH 26 /* of a command with its arguments, and of an option, in the help */
+#define NAME_WIDTH 27 /* of a command with its arguments, and of an option, in the help */
 
 enum {
 	OPT_CONFIG = 1 << 0,
@@ -49,6 +49,20 @@ static const struct cli_command commands[] = {
 	  "say whether the configuration is good, and what is wrong with it", NULL },
 	{ "status", "", 0, 0, OPT_DAEMON, cli_status,
 	  "show each database and each sink, and what is wrong", NULL },
+	{ "pause database", "NAME", 1, 1, OPT_DAEMON, cli_control,
+	  "close the connection, and keep it closed",
+	  "An open one is in the way of DROP DATABASE, and of CREATE DATABASE with it as template.\n" },
+	{ "resume database", "NAME", 1, 1, OPT_DAEMON, cli_control,
+	  "connect again, and read what was missed", NULL },
+	{ "reconnect database", "NAME", 1, 1, OPT_DAEMON, cli_control,
+	  "close the connection and connect anew, at once", NULL },
+	{ "pause sink", "NAME", 1, 1, OPT_DAEMON, cli_control,
+	  "deliver nothing more; what it is owed is kept", NULL },
+	{ "resume sink", "NAME", 1, 1, OPT_DAEMON, cli_control, "deliver again", NULL },
+	{ "enable sink", "NAME", 1, 1, OPT_DAEMON, cli_control,
+	  "deliver again to a sink whose receiver wanted no more (410)", NULL },
+	{ "reload", "", 0, 0, OPT_DAEMON, cli_reload, "read the configuration again",
+	  "A configuration that is not valid changes nothing, and its faults are told.\n" },
 };
 
 /* --- messages ---------------------------------------------------------------------------------- */

@@ -59,3 +59,5 @@ int cli_fail_own(int r);
 int cli_run(struct cli *c);
 int cli_check(struct cli *c);
 int cli_status(struct cli *c);
+int cli_control(struct cli *c);
+int cli_reload(struct cli *c);

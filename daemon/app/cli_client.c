@@ -94,18 +94,30 @@ static int on_data(void *userdata, int status, const char *data, size_t n)
 	return 0;
 }
 
+/* What the problem lists, line by line: the faults of a configuration. */
+static void print_errors(const struct json_value *problem)
+{
+	const struct json_value *errors = json_get(problem, "errors");
+
+	if (!errors || errors->type != JSON_ARRAY)
+		return;
+	for (const struct json_value *v = errors->children; v; v = v->next)
+		(void)cli_fail(0, "%s", v->type == JSON_STRING ? v->text : "");
+}
+
 static int fail_status(int status, const struct strbuf *problem)
 {
 	_cleanup_(json_freep) struct json_value *v = NULL;
 	struct json_error error;
 	int k = problem->len > 0 ? json_parse(&v, problem->data, problem->len, 0, &error) : 1;
-	const char *detail = k == 0 && v->type == JSON_OBJECT ? cli_text(v, "detail") : "";
 
 	if (k < 0)
 		return cli_fail_own(k);
-	if (!detail[0])
+	if (k || v->type != JSON_OBJECT || !cli_text(v, "detail")[0])
 		return cli_fail(EXIT_FAILURE, "the daemon answers HTTP %d", status);
-	return cli_fail(EXIT_FAILURE, "%s", detail);
+	print_errors(v);
+	return cli_fail(json_get(v, "errors") ? EX_CONFIG : EXIT_FAILURE, "%s",
+			cli_text(v, "detail"));
 }
 
 static int run(const struct cli *c, struct http_local *h, struct talk *t)

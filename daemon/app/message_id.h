@@ -34,3 +34,4 @@
 #define MSG_SPOOL_RESET        "2366d65dd4ac46638e2b95f14289beec"
 #define MSG_ADMIN_LISTENING    "e8baad0c547f4ccba7991b4f667bb2a0"
 #define MSG_ADMIN_TROUBLE      "ebc6c5ba2d724436a6aac4e4c3af47f5"
+#define MSG_COMMAND            "b1b0a3d9e3a34c5c8f1f6a2e9d7c4b85"

@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "app/message_id.h"
+#include "app/relay_log.h"
 #include "app/relay_spool.h"
 #include "model/timestamp.h"
 
@@ -77,4 +79,49 @@ void relay_note_delivery(struct relay_sink *rs, const struct change *c, usec_t n
 	/* How long ago somebody wanted it again says nothing. */
 	if (!c->replayed)
 		histogram_add(&rs->durations, usec_sub(now, c->recorded));
+}
+
+/* --- commands ---------------------------------------------------------------------------------- */
+
+static void log_command(struct relay_database *d, const char *what)
+{
+	log_database(d, LOG_NOTICE, MSG_COMMAND, "%s by command", what);
+}
+
+void relay_pause_database(struct relay_database *d)
+{
+	if (d->state == SOURCE_PAUSED)
+		return;
+	source_pause(d->source);
+	log_command(d, "paused");
+}
+
+void relay_resume_database(struct relay_database *d)
+{
+	if (d->state != SOURCE_PAUSED)
+		return;
+	log_command(d, "resumed");
+	source_resume(d->source);
+}
+
+void relay_reconnect_database(struct relay_database *d)
+{
+	log_command(d, "reconnected");
+	source_reconnect(d->source);
+}
+
+/* Their changes of state are told as such. */
+void relay_pause_sink(struct relay_sink *rs)
+{
+	sink_pause(rs->sink);
+}
+
+void relay_resume_sink(struct relay_sink *rs)
+{
+	sink_resume(rs->sink);
+}
+
+void relay_enable_sink(struct relay_sink *rs)
+{
+	sink_enable(rs->sink);
 }

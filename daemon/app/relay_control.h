@@ -24,3 +24,12 @@ const char *relay_is_stuck(const struct relay *r);
 void relay_note_change(struct relay_database *d, const struct change *c, usec_t now);
 /* It was delivered to @rs. @now: CLOCK_REALTIME. */
 void relay_note_delivery(struct relay_sink *rs, const struct change *c, usec_t now);
+
+/* Commands; each is told in the log. What is so already stays so. They hold until the daemon ends, or a
+ * reload makes the object anew. */
+void relay_pause_database(struct relay_database *d);
+void relay_resume_database(struct relay_database *d);
+void relay_reconnect_database(struct relay_database *d);
+void relay_pause_sink(struct relay_sink *rs);
+void relay_resume_sink(struct relay_sink *rs);
+void relay_enable_sink(struct relay_sink *rs);

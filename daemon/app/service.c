@@ -93,17 +93,18 @@ static void service_log_errors(struct log *log, const struct config_errors *erro
 		log_write(log, LOG_ERR, MSG_CONFIG_INVALID, NULL, 0, "%s", errors->list.items[i]);
 }
 
-static void service_reload(struct service *s)
+/* False: one is under way, and another one follows. */
+static bool service_reload(struct service *s)
 {
 	pthread_attr_t detached;
 	pthread_t thread;
 	int r;
 
 	if (s->stopping)
-		return;
+		return true;
 	if (s->reloading) {
 		s->reload_again = true;
-		return;
+		return false;
 	}
 	(void)sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%" PRIu64, clock_monotonic());
 	s->reloading = true;
@@ -113,6 +114,7 @@ static void service_reload(struct service *s)
 	(void)pthread_attr_destroy(&detached);
 	if (r > 0)
 		loop_fail(s->loop, error_origin(-r));
+	return true;
 }
 
 static void on_reloaded(void *userdata)
@@ -134,6 +136,8 @@ static void on_reloaded(void *userdata)
 	} else {
 		r = s->load_result;
 	}
+	if (r == 0 && !s->stopping)
+		admin_reloaded(s->admin, s->load_result > 0 ? &s->errors.list : NULL);
 	config_errors_done(&s->errors);
 	if (r < 0) {
 		loop_fail(s->loop, error_fold(r));
@@ -146,13 +150,18 @@ static void on_reloaded(void *userdata)
 	on_status(s);
 	if (s->reload_again) {
 		s->reload_again = false;
-		service_reload(s);
+		(void)service_reload(s);
 	}
 }
 
 static void on_sighup(void *userdata)
 {
-	service_reload(userdata);
+	(void)service_reload(userdata);
+}
+
+static bool on_reload_asked(void *userdata)
+{
+	return service_reload(userdata);
 }
 
 /* --- stop -------------------------------------------------------------------------------------- */
@@ -268,6 +277,8 @@ int service_run(struct log *log, const struct config_env *env, struct config *co
 	r = admin_new(&s->admin, s->relay, &s->relay->config->admin);
 	if (r < 0)
 		return error_fold(r);
+	s->admin->reload = on_reload_asked;
+	s->admin->userdata = s;
 	r = loop_run(s->loop);
 	if (r < 0)
 		return error_fold(r);

@@ -1,0 +1,50 @@
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+
+#include "app/cli.h"
+#include "app/cli_client.h"
+#include "base/cleanup.h"
+#include "base/error.h"
+#include "base/text.h"
+
+/* "pause sink ui": POST /api/v1/sinks/ui/pause. */
+int cli_control(struct cli *c)
+{
+	_cleanup_(strbuf_done) struct strbuf target = STRBUF_INIT, answer = STRBUF_INIT;
+	_cleanup_(json_freep) struct json_value *root = NULL;
+	const char *name = c->arguments[0], *kind = strchr(c->command->name, ' ') + 1;
+	struct json_error error;
+	int k;
+
+	if (!text_is_name(name))
+		return cli_fail(CLI_USAGE, "%s: no name of a %s", name, kind);
+	strbuf_addf(&target, "/api/v1/%ss/%s/%.*s", kind, name,
+		    (int)(strcspn(c->command->name, " ")), c->command->name);
+	if (target.failed)
+		return cli_fail_own(-ENOMEM);
+	k = cli_request(c, "POST", target.data, NULL, &answer);
+	if (k)
+		return k;
+	if (c->json) {
+		(void)fputs(answer.data ? answer.data : "", stdout);
+		return EXIT_SUCCESS;
+	}
+	k = json_parse(&root, answer.data ? answer.data : "", answer.len, 0, &error);
+	if (k < 0)
+		return cli_fail_own(k);
+	(void)printf("%s %s: %s\n", kind, name, k == 0 ? cli_text(root, "state") : "done");
+	return EXIT_SUCCESS;
+}
+
+int cli_reload(struct cli *c)
+{
+	_cleanup_(strbuf_done) struct strbuf answer = STRBUF_INIT;
+	int k = cli_request(c, "POST", "/api/v1/reload", NULL, &answer);
+
+	if (k)
+		return k;
+	(void)fputs(c->json ? answer.data : "the configuration is reloaded\n", stdout);
+	return EXIT_SUCCESS;
+}
