@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "app/admin_api.h"
+#include "app/admin_feed.h"
 #include "app/message_id.h"
 #include "app/relay_log.h"
 #include "base/cleanup.h"
@@ -73,6 +74,11 @@ static void on_retry(void *userdata)
 		loop_fail(a->relay->loop, error_fold(k));
 }
 
+static int on_relayed(void *userdata, struct change *c)
+{
+	return error_fold(admin_feed_change(userdata, c));
+}
+
 int admin_new(struct admin **ret, struct relay *r, const struct admin_conf *conf)
 {
 	struct admin *a = calloc(1, sizeof(*a));
@@ -85,6 +91,7 @@ int admin_new(struct admin **ret, struct relay *r, const struct admin_conf *conf
 	a->permissions = conf->permissions;
 	a->started = clock_realtime();
 	list_init(&a->reloads);
+	list_init(&a->feeds);
 	a->socket = strdup(conf->socket);
 	a->group = conf->group ? strdup(conf->group) : NULL;
 	if (!a->socket || (conf->group && !a->group))
@@ -99,6 +106,8 @@ int admin_new(struct admin **ret, struct relay *r, const struct admin_conf *conf
 		(void)admin_free(a);
 		return error_fold(k);
 	}
+	r->on_relayed = on_relayed;
+	r->relayed_userdata = a;
 	*ret = a;
 	return 0;
 }
@@ -107,6 +116,7 @@ struct admin *admin_free(struct admin *a)
 {
 	if (!a)
 		return NULL;
+	a->relay->on_relayed = NULL;
 	a->httpd = httpd_free(a->httpd);
 	unix_listener_close(&a->listener);
 	a->retry = loop_timer_free(a->retry);

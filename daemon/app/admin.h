@@ -13,6 +13,8 @@
 #include "loop/httpd.h"
 #include "loop/unix_listener.h"
 
+struct admin_job;
+
 struct admin {
 	struct relay *relay;
 	struct httpd *httpd;
@@ -29,6 +31,10 @@ struct admin {
 	bool (*reload)(void *userdata);
 	void *userdata;
 	struct list reloads; /* who waits for one */
+
+	uint64_t newest;       /* the highest sequence that the relay has told of; 0: none yet */
+	struct list feeds;     /* who wants to hear of more */
+	struct admin_job *job; /* a replay or its like that is under way */
 };
 
 /* @r and its configuration's socket; both outlive it (the configuration need not). -ENOMEM. */

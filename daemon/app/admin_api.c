@@ -13,11 +13,22 @@
 #define JSON_TYPE    "application/json"
 #define PROBLEM_TYPE "application/problem+json"
 
+#define SELECT_CHANGES (PARAM_DATABASE | PARAM_AFTER | PARAM_UNTIL | PARAM_SINCE | PARAM_BEFORE)
+#define SELECT_DEAD    (SELECT_CHANGES | PARAM_SINK)
+
 static const struct admin_route routes[] = {
 	{ "GET", "/healthz", admin_health, 0 },
 	{ "GET", "/readyz", admin_ready, 0 },
 	{ "GET", "/metrics", admin_metrics, 0 },
 	{ "GET", "/api/v1/status", admin_status, 0 },
+	{ "GET", "/api/v1/changes", admin_changes,
+	  SELECT_CHANGES | PARAM_LIMIT | PARAM_LAST | PARAM_FOLLOW },
+	{ "GET", "/api/v1/dead-letters", admin_dead_letters, SELECT_DEAD | PARAM_LIMIT },
+	{ "POST", "/api/v1/dead-letters/retry", admin_retry,
+	  SELECT_DEAD | PARAM_NUMBERS | PARAM_ALL },
+	{ "POST", "/api/v1/dead-letters/drop", admin_drop,
+	  SELECT_DEAD | PARAM_NUMBERS | PARAM_ALL },
+	{ "POST", "/api/v1/replay", admin_replay, SELECT_CHANGES | PARAM_SINK | PARAM_ALL },
 	{ "POST", "/api/v1/databases/{name}/pause", admin_pause_database, 0 },
 	{ "POST", "/api/v1/databases/{name}/resume", admin_resume_database, 0 },
 	{ "POST", "/api/v1/databases/{name}/reconnect", admin_reconnect_database, 0 },

@@ -63,3 +63,9 @@ int admin_pause_sink(struct admin_request *q) _must_check_;
 int admin_resume_sink(struct admin_request *q) _must_check_;
 int admin_enable_sink(struct admin_request *q) _must_check_;
 int admin_reload(struct admin_request *q) _must_check_;
+
+int admin_changes(struct admin_request *q) _must_check_;
+int admin_dead_letters(struct admin_request *q) _must_check_;
+int admin_replay(struct admin_request *q) _must_check_;
+int admin_retry(struct admin_request *q) _must_check_;
+int admin_drop(struct admin_request *q) _must_check_;

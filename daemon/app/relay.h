@@ -105,6 +105,10 @@ struct relay {
 	 * the status line says has changed. */
 	loop_fn on_ready, on_stopped, on_status;
 	void *userdata;
+	/* Told to the admin server: each change that is new, in the order of sequences. May be NULL. Negative:
+	 * our failure. */
+	int (*on_relayed)(void *userdata, struct change *c);
+	void *relayed_userdata;
 };
 
 /* @log outlives it. -ENOMEM. */

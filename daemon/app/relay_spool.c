@@ -375,6 +375,8 @@ static int on_admitted(void *userdata, struct change *c, _unused_ store_id datab
 		    (l->n_stored == 0 || l->n_queue >= WORTH_DROPPING))
 			k = drop_oldest(r, l);
 	}
+	if (k == 0 && r->on_relayed)
+		k = r->on_relayed(r->relayed_userdata, c);
 	r->on_status(r->userdata);
 	return error_fold(k);
 }

@@ -25,6 +25,7 @@
 #define LIMIT_ADMIN_REQUEST     65536u   /* bytes */
 #define LIMIT_ADMIN_CLIENTS     64u
 #define LIMIT_ADMIN_ROWS        1000u    /* changes or dead letters in one answer */
+#define LIMIT_ADMIN_PENDING     1048576u /* bytes of changes that one who follows has not read yet */
 #define LIMIT_ADMIN_NUMBERS     100u     /* dead letters named in one request */
 #define LIMIT_SUBSCRIBERS       256u     /* of one unix sink */
 #define LIMIT_SUBSCRIBER_BYTES  8388608u /* not yet read by one subscriber: 8 MiB */
