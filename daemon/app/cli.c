@@ -11,6 +11,7 @@
 #include "app/cli_table.h"
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "base/limits.h"
 #include "base/strbuf.h"
 #include "base/text.h"
 
@@ -22,6 +23,16 @@ enum {
 	OPT_JSON = 1 << 2,
 	OPT_HELP = 1 << 3,
 	OPT_VERSION = 1 << 4,
+	OPT_FOLLOW = 1 << 5,
+	OPT_LAST = 1 << 6,
+	OPT_DATABASE = 1 << 7,
+	OPT_SINK = 1 << 8,
+	OPT_SINCE = 1 << 9,
+	OPT_BEFORE = 1 << 10,
+	OPT_AFTER = 1 << 11,
+	OPT_UNTIL = 1 << 12,
+	OPT_ALL = 1 << 13,
+	OPT_RANGE = OPT_DATABASE | OPT_SINCE | OPT_BEFORE | OPT_AFTER | OPT_UNTIL,
 	OPT_DAEMON = OPT_CONFIG | OPT_SOCKET | OPT_JSON, /* of all that speak to the daemon */
 };
 
@@ -38,6 +49,20 @@ static const struct cli_option {
 	{ OPT_SOCKET, 's', "socket", "PATH", offsetof(struct cli, socket),
 	  "the daemon's admin socket (default: as configured)" },
 	{ OPT_JSON, 'j', "json", NULL, offsetof(struct cli, json), "JSON instead of text" },
+	{ OPT_FOLLOW, 'f', "follow", NULL, offsetof(struct cli, follow),
+	  "go on with what comes, until Ctrl-C" },
+	{ OPT_LAST, 'n', "last", "N", offsetof(struct cli, last),
+	  "begin with the last N (default: 10)" },
+	{ OPT_DATABASE, 0, "database", "NAME", offsetof(struct cli, database),
+	  "of this database only" },
+	{ OPT_SINK, 0, "sink", "NAME", offsetof(struct cli, sink), "for this sink only" },
+	{ OPT_SINCE, 0, "since", "TIME", offsetof(struct cli, since),
+	  "from then on: 2025-11-07T12:00:00Z, or 2h for two hours ago" },
+	{ OPT_BEFORE, 0, "before", "TIME", offsetof(struct cli, before), "until then, likewise" },
+	{ OPT_AFTER, 0, "after", "NUMBER", offsetof(struct cli, after),
+	  "behind this sequence (of dead letters: this number)" },
+	{ OPT_UNTIL, 0, "until", "NUMBER", offsetof(struct cli, until), "up to this one" },
+	{ OPT_ALL, 0, "all", NULL, offsetof(struct cli, all), "all of them" },
 	{ OPT_HELP, 'h', "help", NULL, 0, "this text" },
 	{ OPT_VERSION, 'V', "version", NULL, 0, "the version" },
 };
@@ -49,6 +74,21 @@ static const struct cli_command commands[] = {
 	  "say whether the configuration is good, and what is wrong with it", NULL },
 	{ "status", "", 0, 0, OPT_DAEMON, cli_status,
 	  "show each database and each sink, and what is wrong", NULL },
+	{ "tail", "", 0, 0, OPT_DAEMON | OPT_FOLLOW | OPT_LAST | OPT_RANGE, cli_tail,
+	  "show the newest changes, and those that come",
+	  "With --json each change is a CloudEvent on a line of its own. Whoever follows goes on\n"
+	  "where he was when the daemon is started again.\n" },
+	{ "replay", "", 0, 0, OPT_DAEMON | OPT_SINK | OPT_RANGE | OPT_ALL, cli_replay,
+	  "deliver changes once more",
+	  "Those that the spool still holds, to each sink that wants them, behind what it is owed\n"
+	  "already; they keep their ids and are marked as replayed.\n" },
+	{ "dead list", "", 0, 0, OPT_DAEMON | OPT_SINK | OPT_RANGE, cli_dead_list,
+	  "show what was given up, and why", NULL },
+	{ "dead retry", "[NUMBER...]", 0, LIMIT_ADMIN_NUMBERS,
+	  OPT_DAEMON | OPT_SINK | OPT_RANGE | OPT_ALL, cli_dead_retry,
+	  "deliver dead letters once more", NULL },
+	{ "dead drop", "[NUMBER...]", 0, LIMIT_ADMIN_NUMBERS,
+	  OPT_DAEMON | OPT_SINK | OPT_RANGE | OPT_ALL, cli_dead_drop, "forget dead letters", NULL },
 	{ "pause database", "NAME", 1, 1, OPT_DAEMON, cli_control,
 	  "close the connection, and keep it closed",
 	  "An open one is in the way of DROP DATABASE, and of CREATE DATABASE with it as template.\n" },

@@ -61,3 +61,8 @@ int cli_check(struct cli *c);
 int cli_status(struct cli *c);
 int cli_control(struct cli *c);
 int cli_reload(struct cli *c);
+int cli_tail(struct cli *c);
+int cli_replay(struct cli *c);
+int cli_dead_list(struct cli *c);
+int cli_dead_retry(struct cli *c);
+int cli_dead_drop(struct cli *c);

@@ -75,6 +75,7 @@ static int fail_connect(int error, const char *path, const char *why)
 /* --- requests ---------------------------------------------------------------------------------- */
 
 struct talk {
+	bool follow, again;
 	struct strbuf problem; /* the body of an answer that is no 2xx */
 	size_t n;
 	int (*on_data)(void *userdata, const char *data, size_t n);
@@ -135,8 +136,12 @@ static int run(const struct cli *c, struct http_local *h, struct talk *t)
 		return cli_fail_own(k);
 	switch (k) {
 	case HTTP_LOCAL_E_CONNECT:
+		if (t->again && (h->error_number == ENOENT || h->error_number == ECONNREFUSED))
+			return CLI_GONE;
 		return fail_connect(h->error_number, path, why);
 	case HTTP_LOCAL_E_BROKEN:
+		if (t->follow)
+			return CLI_GONE;
 		return cli_fail(EXIT_FAILURE, "the daemon's answer on %s broke off: %s", path,
 				h->error);
 	case HTTP_LOCAL_E_STOPPED:
@@ -175,10 +180,16 @@ int cli_request(const struct cli *c, const char *method, const char *target, con
 	return status;
 }
 
-int cli_follow(const struct cli *c, const char *target, const char *accept,
+int cli_follow(const struct cli *c, const char *target, const char *accept, bool again,
 	       int (*fn)(void *userdata, const char *data, size_t n), void *userdata)
 {
-	struct talk t = { .problem = STRBUF_INIT, .on_data = fn, .userdata = userdata };
+	struct talk t = {
+		.follow = true,
+		.again = again,
+		.problem = STRBUF_INIT,
+		.on_data = fn,
+		.userdata = userdata,
+	};
 	struct http_local h = { .method = "GET", .target = target, .accept = accept };
 	int status = run(c, &h, &t);
 

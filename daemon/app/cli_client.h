@@ -14,9 +14,12 @@
 int cli_request(const struct cli *c, const char *method, const char *target, const char *body,
 		struct strbuf *answer) _must_check_;
 
-/* The same for an answer that comes bit by bit, without an end perhaps. @on_data: other than 0 ends it,
- * which is no failure. */
-int cli_follow(const struct cli *c, const char *target, const char *accept,
+/* Not an exit status: the daemon has ended the connection, or, asked again, is not there. */
+#define CLI_GONE (-1)
+
+/* The same for an answer that comes bit by bit, without an end. @again: nothing is told of a daemon that is not
+ * there. @on_data: other than 0 ends it, which is no failure. 0, CLI_GONE, or the exit status. */
+int cli_follow(const struct cli *c, const char *target, const char *accept, bool again,
 	       int (*on_data)(void *userdata, const char *data, size_t n),
 	       void *userdata) _must_check_;
 

@@ -91,3 +91,38 @@ void json_member_sequence(struct strbuf *b, const char *key, uint64_t value)
 	json_key(b, key);
 	strbuf_addf(b, "\"%020" PRIu64 "\"", value);
 }
+
+void json_add_value(struct strbuf *b, const struct json_value *v)
+{
+	bool array = v->type == JSON_ARRAY;
+
+	switch (v->type) {
+	case JSON_NULL:
+		strbuf_add_str(b, "null");
+		break;
+	case JSON_BOOLEAN:
+		strbuf_add_str(b, v->boolean ? "true" : "false");
+		break;
+	case JSON_NUMBER:
+		strbuf_add(b, v->text, v->n_text);
+		break;
+	case JSON_STRING:
+		json_add_stringn(b, v->text, v->n_text);
+		break;
+	case JSON_ARRAY:
+	case JSON_OBJECT:
+		strbuf_add_char(b, array ? '[' : '{');
+		for (const struct json_value *e = v->children; e; e = e->next) {
+			if (e != v->children)
+				strbuf_add_char(b, ',');
+			if (!array) {
+				json_add_string(b, e->key);
+				strbuf_add_char(b, ':');
+			}
+			/* No deeper than the parser lets it be. */
+			json_add_value(b, e);
+		}
+		strbuf_add_char(b, array ? ']' : '}');
+		break;
+	}
+}

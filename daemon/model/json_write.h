@@ -38,5 +38,9 @@ void json_member_time(struct strbuf *b, const char *key, usec_t realtime);
 /* A sequence: a string of 20 digits, as in a CloudEvent. */
 void json_member_sequence(struct strbuf *b, const char *key, uint64_t value);
 
-/* The same without key and comma, for other formats, too. */
+struct json_value;
+/* A tree, compact; numbers as they were written. Its key, if it has one, is left out. */
+void json_add_value(struct strbuf *b, const struct json_value *v);
+
+/* Seconds without key and comma, for other formats, too. */
 void json_add_seconds(struct strbuf *b, usec_t value);

@@ -1,0 +1,171 @@
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "app/cli.h"
+#include "app/cli_client.h"
+#include "app/cli_table.h"
+#include "app/cli_target.h"
+#include "base/cleanup.h"
+#include "base/error.h"
+#include "model/json_write.h"
+
+/* --- lists ------------------------------------------------------------------------------------- */
+
+static void add_row(struct table *t, const struct json_value *v)
+{
+	const char *reason = cli_text(v, "reason"), *answer = cli_text(v, "answer");
+
+	table_add(t, COLOUR_NONE, cli_text(v, "number"));
+	table_add(t, COLOUR_NONE, cli_text(v, "died"));
+	table_add(t, COLOUR_NONE, cli_text(v, "sink"));
+	table_add(t, COLOUR_NONE, cli_text(v, "database"));
+	table_add(t, COLOUR_NONE, cli_text(v, "tag"));
+	table_add(t, COLOUR_NONE, cli_text(v, "subject"));
+	table_add(t, COLOUR_BAD, cli_text(v, "outcome"));
+	table_add(t, COLOUR_NONE, cli_text(v, "attempts"));
+	table_addf(t, COLOUR_NONE, "%s%s%s", reason, reason[0] && answer[0] ? ": " : "", answer);
+}
+
+/* All pages; more than a table should hold is no table. */
+static int list_pages(struct cli *c, struct table *t)
+{
+	_cleanup_(freep) char *after = NULL;
+	const struct json_value *rows, *more;
+	bool end = false;
+	int status = 0;
+
+	while (status == 0 && !end) {
+		_cleanup_(strbuf_done) struct strbuf target = STRBUF_INIT;
+		_cleanup_(json_freep) struct json_value *root = NULL;
+
+		strbuf_add_str(&target, "/api/v1/dead-letters?limit=1000");
+		status = cli_add_query(c, &target);
+		if (status == 0)
+			status = cli_get(c, target.data, &root);
+		if (status)
+			break;
+		rows = json_get(root, "dead_letters");
+		for (const struct json_value *v = rows ? rows->children : NULL; v; v = v->next)
+			add_row(t, v);
+		more = json_get(root, "more");
+		end = !more || !more->boolean;
+		free(after);
+		after = strdup(cli_text(root, "next"));
+		c->after = after;
+		if (!after)
+			status = cli_fail_own(-ENOMEM);
+	}
+	c->after = NULL;
+	return status;
+}
+
+static int list_json(const struct cli *c)
+{
+	_cleanup_(strbuf_done) struct strbuf target = STRBUF_INIT, answer = STRBUF_INIT;
+	int status;
+
+	strbuf_add_str(&target, "/api/v1/dead-letters?limit=1000");
+	status = cli_add_query(c, &target);
+	if (status == 0)
+		status = cli_request(c, "GET", target.data, NULL, &answer);
+	if (status == 0)
+		(void)fputs(answer.data ? answer.data : "", stdout);
+	return status;
+}
+
+int cli_dead_list(struct cli *c)
+{
+	static const char *const columns[] = { "NUMBER", "DIED",    "SINK",     "DATABASE", "TAG",
+					       "OBJECT", "OUTCOME", "ATTEMPTS", "REASON" };
+	_cleanup_(table_done) struct table t = { .n_columns = 0 };
+	_cleanup_(strbuf_done) struct strbuf b = STRBUF_INIT;
+	int status, k;
+
+	if (c->json)
+		return list_json(c);
+	table_init(&t, columns, ARRAY_SIZE(columns));
+	status = list_pages(c, &t);
+	if (status)
+		return status;
+	k = table_format(&t, &b, c->width, c->colour);
+	if (k < 0)
+		return cli_fail_own(k);
+	if (t.n_cells > t.n_columns)
+		(void)fputs(b.data, stdout);
+	else
+		(void)fputs("there are no dead letters\n", stderr);
+	return EXIT_SUCCESS;
+}
+
+/* --- what is done to many ---------------------------------------------------------------------- */
+
+static int add_numbers(const struct cli *c, struct strbuf *body)
+{
+	if (c->n_arguments == 0)
+		return 0;
+	json_open_member(body, "numbers", '[');
+	for (size_t i = 0; i < c->n_arguments; i++) {
+		json_separate(body);
+		json_add_string(body, c->arguments[i]);
+	}
+	json_close(body, ']');
+	return 0;
+}
+
+/* A count of the answer, and the words behind it. */
+struct said {
+	const char *member, *words;
+};
+
+/* POSTs what was selected, and says what became of it; the second count only if there is any. */
+static int run_job(struct cli *c, const char *target, struct said first, struct said second)
+{
+	_cleanup_(strbuf_done) struct strbuf body = STRBUF_INIT, answer = STRBUF_INIT;
+	_cleanup_(json_freep) struct json_value *root = NULL;
+	struct json_error error;
+	int status;
+
+	json_open(&body, '{');
+	status = add_numbers(c, &body);
+	if (status == 0)
+		status = cli_add_members(c, &body);
+	json_close(&body, '}');
+	if (status == 0 && body.failed)
+		status = cli_fail_own(-ENOMEM);
+	if (status == 0)
+		status = cli_request(c, "POST", target, body.data, &answer);
+	if (status)
+		return status;
+	if (c->json) {
+		(void)fputs(answer.data ? answer.data : "", stdout);
+		return EXIT_SUCCESS;
+	}
+	if (json_parse(&root, answer.data ? answer.data : "", answer.len, 0, &error) != 0)
+		return cli_fail(EXIT_FAILURE, "the daemon's answer is not understood");
+	(void)printf("%s %s", cli_text(root, first.member), first.words);
+	if (strcmp(cli_text(root, second.member), "0") != 0)
+		(void)printf(", %s %s", cli_text(root, second.member), second.words);
+	(void)puts("");
+	return EXIT_SUCCESS;
+}
+
+int cli_dead_retry(struct cli *c)
+{
+	return run_job(c, "/api/v1/dead-letters/retry",
+		       (struct said){ "retried", "dead letters are owed again" },
+		       (struct said){ "skipped", "are of sinks that are not configured any more" });
+}
+
+int cli_dead_drop(struct cli *c)
+{
+	return run_job(c, "/api/v1/dead-letters/drop",
+		       (struct said){ "dropped", "dead letters are gone" },
+		       (struct said){ "skipped", "are not" });
+}
+
+int cli_replay(struct cli *c)
+{
+	return run_job(c, "/api/v1/replay", (struct said){ "changes", "changes are owed again" },
+		       (struct said){ "deliveries", "deliveries" });
+}
