@@ -54,10 +54,13 @@ struct seek {
 static int send_it(struct admin *a, struct httpd_exchange *x, const struct admin_params *p,
 		   bool follow, const struct store_query *query)
 {
+	/* Behind 0 is all that there is. */
+	bool resumes = (p->given & PARAM_AFTER) && p->after > 0;
+
 	if (follow)
-		return error_fold(admin_send_feed(a, x, query, p->database));
-	return error_fold(admin_send_list(a, x, &list, query,
-					  p->given & PARAM_LAST ? p->last : admin_limit(p)));
+		return error_fold(admin_send_feed(a, x, query, p->database, resumes));
+	return error_fold(admin_send_list(
+		a, x, &list, query, p->given & PARAM_LAST ? p->last : admin_limit(p), resumes));
 }
 
 static void seek_free(void *userdata)

@@ -58,5 +58,6 @@ int admin_dead_letters(struct admin_request *q)
 
 	if (!admin_query(q, STORE_QUERY_DEAD, &query))
 		return 0;
-	return error_fold(admin_send_list(q->admin, q->x, &list, &query, admin_limit(&q->params)));
+	return error_fold(
+		admin_send_list(q->admin, q->x, &list, &query, admin_limit(&q->params), false));
 }

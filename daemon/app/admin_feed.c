@@ -17,7 +17,8 @@ struct feed {
 	char database[LIMIT_NAME + 1]; /* "": all */
 	struct store_query query; /* `after`: the newest change that is in `pending` or was sent */
 	uint64_t asked;           /* the newest change when the page was asked for */
-	bool live, begun, gap;
+	bool live, begun;
+	bool told; /* whether something is missing */
 	struct strbuf pending;
 	struct loop_timer *alive;
 };
@@ -80,10 +81,10 @@ static int add_page(struct feed *f, const struct store_query *q)
 {
 	int k = 0;
 
-	/* Told once: what is lost stays lost. */
-	if (q->incomplete && !f->gap)
+	/* Once: what is lost stays lost. */
+	if (q->incomplete && !f->told)
 		strbuf_add_str(&f->pending, "event: gap\ndata: {}\n\n");
-	f->gap = f->gap || q->incomplete;
+	f->told = f->told || q->incomplete || q->n > 0;
 	for (size_t i = 0; k == 0 && i < q->n; i++)
 		k = add_event(f, q->changes[i]);
 	/* What came while this page was read lies behind it. */
@@ -133,7 +134,7 @@ static int feed_change(struct feed *f, struct change *c)
 }
 
 int admin_send_feed(struct admin *a, struct httpd_exchange *x, const struct store_query *q,
-		    const char *database)
+		    const char *database, bool resumes)
 {
 	struct feed *f = calloc(1, sizeof(*f));
 	int k;
@@ -145,6 +146,7 @@ int admin_send_feed(struct admin *a, struct httpd_exchange *x, const struct stor
 	f->query = *q;
 	f->query.fn = on_page;
 	f->query.userdata = f;
+	f->told = !resumes;
 	(void)snprintf(f->database, sizeof(f->database), "%s", database);
 	list_append(&a->feeds, &f->link);
 	httpd_own(x, f, feed_free);

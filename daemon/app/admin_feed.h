@@ -19,9 +19,9 @@
 
 #include "app/admin_pages.h"
 
-/* Answers @x with all that comes behind q->after. -ENOMEM. */
+/* Answers @x with all that comes behind q->after. @resumes: see admin_send_list(). -ENOMEM. */
 int admin_send_feed(struct admin *a, struct httpd_exchange *x, const struct store_query *q,
-		    const char *database) _must_check_;
+		    const char *database, bool resumes) _must_check_;
 
 /* The relay has a new change: for all that follow. Negative: our failure. */
 int admin_feed_change(struct admin *a, struct change *c) _must_check_;

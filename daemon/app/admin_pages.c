@@ -20,7 +20,7 @@ struct pages {
 	uint64_t left; /* rows that are still wanted */
 	uint64_t last; /* the last row's number; 0: there was none */
 	struct strbuf pending;
-	bool begun, end, incomplete;
+	bool begun, end, resumes, incomplete;
 };
 
 bool admin_query(struct admin_request *q, enum store_query_kind kind, struct store_query *ret)
@@ -110,7 +110,7 @@ static int add_page(struct pages *w, const struct store_query *q)
 		json_open(&w->pending, '{');
 		json_open_member(&w->pending, w->list->name, '[');
 	}
-	w->incomplete = w->incomplete || q->incomplete;
+	w->incomplete = w->incomplete || (w->resumes && q->incomplete);
 	for (size_t i = 0; k == 0 && i < q->n; i++) {
 		if (w->last)
 			json_separate(&w->pending);
@@ -157,7 +157,7 @@ uint64_t admin_limit(const struct admin_params *p)
 }
 
 int admin_send_list(struct admin *a, struct httpd_exchange *x, const struct admin_list *list,
-		    const struct store_query *query, uint64_t limit)
+		    const struct store_query *query, uint64_t limit, bool resumes)
 {
 	struct pages *w = calloc(1, sizeof(*w));
 
@@ -170,6 +170,7 @@ int admin_send_list(struct admin *a, struct httpd_exchange *x, const struct admi
 	w->query.fn = on_page;
 	w->query.userdata = w;
 	w->left = limit;
+	w->resumes = resumes;
 	httpd_own(x, w, pages_free);
 	return error_fold(ask(w));
 }

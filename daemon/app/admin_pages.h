@@ -23,9 +23,10 @@ struct admin_list {
 /* Fills @ret with what the request asks for. False: it names what is not there; it is answered then. */
 bool admin_query(struct admin_request *q, enum store_query_kind kind, struct store_query *ret);
 
-/* Answers @x with at most @limit rows of the list. -ENOMEM. */
+/* Answers @x with at most @limit rows of the list. @resumes: the client knows what stands before
+ * query->after, and wants to hear whether all that follows is there. -ENOMEM. */
 int admin_send_list(struct admin *a, struct httpd_exchange *x, const struct admin_list *list,
-		    const struct store_query *query, uint64_t limit) _must_check_;
+		    const struct store_query *query, uint64_t limit, bool resumes) _must_check_;
 
 /* How many rows are wanted. */
 uint64_t admin_limit(const struct admin_params *p) _pure_;

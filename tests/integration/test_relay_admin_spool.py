@@ -1,0 +1,374 @@
+"""What the spool holds, seen and steered by the admin socket: changes, replays, dead letters."""
+
+import contextlib
+import json
+import subprocess
+import threading
+
+import pytest
+
+from harness.changes import arrived, check_events, wait_all
+from harness.relay import binary, environment
+from harness.wait import wait_until
+
+QUICK = {"initial": "50ms", "max": "100ms"}
+
+
+def hook_to(webhook, **more):
+    return {"type": "webhook", "url": webhook.url, "backoff": QUICK, "match": {"resync": False}, **more}
+
+
+class Followed:
+    """An answer that does not end, read on a thread of its own: its lines."""
+
+    def __init__(self, command, **options):
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(), **options
+        )
+        self.lines = []
+        self.errors = []
+        self.threads = [
+            threading.Thread(target=self._read, args=(self.process.stdout, self.lines), daemon=True),
+            threading.Thread(target=self._read, args=(self.process.stderr, self.errors), daemon=True),
+        ]
+        for t in self.threads:
+            t.start()
+
+    @staticmethod
+    def _read(source, lines):
+        for line in source:
+            lines.append(line.rstrip("\n"))
+
+    def wait_lines(self, count):
+        wait_until(lambda: len(self.lines) >= count, lambda: f"{count} lines; {self.lines} {self.errors}")
+        return self.lines
+
+    def close(self):
+        self.process.kill()
+        self.process.wait()
+        for t in self.threads:
+            t.join()
+        self.process.stdout.close()
+        self.process.stderr.close()
+
+
+@pytest.fixture
+def follow(closing):
+    """follow(relay, options of tail...): `schemarelay tail --follow`."""
+
+    def make(r, *options):
+        made = Followed([binary(), "tail", "--follow", "--config", str(r.config_path), *options])
+        closing.callback(made.close)
+        return made
+
+    return make
+
+
+def subjects(events):
+    return [e.get("subject") for e in events]
+
+
+# --- changes --------------------------------------------------------------------------------------
+
+
+def test_changes(pg, relay, stage, webhook):
+    one, two = stage(pg), stage(pg)
+    r = relay(databases={"one": one.conf, "two": two.conf}, sinks={"hook": hook_to(webhook)}).start()
+    assert r.admin.get("/api/v1/changes").json() == {"changes": [], "next": None, "more": False, "incomplete": False}
+    one.tables("a", 3)
+    wait_all({"one": one}, [webhook])
+    two.tables("b", 3)
+    wait_all({"one": one, "two": two}, [webhook])
+    told = r.admin.get("/api/v1/changes").json()
+    assert told["changes"] == webhook.received() and not told["more"] and told["next"] == told["changes"][-1]["sequence"]
+    # In pages, and of one database.
+    page = r.admin.get("/api/v1/changes", limit=4).json()
+    assert page["changes"] == told["changes"][:4] and page["more"] and page["next"] == told["changes"][3]["sequence"]
+    page = r.admin.get("/api/v1/changes", limit=4, after=page["next"]).json()
+    assert page["changes"] == told["changes"][4:] and not page["more"]
+    assert r.admin.get("/api/v1/changes", database="two").json()["changes"] == told["changes"][3:]
+    assert r.admin.get("/api/v1/changes", until=told["changes"][1]["sequence"]).json()["changes"] == told["changes"][:2]
+    assert r.admin.get("/api/v1/changes", since=told["changes"][3]["recordedtime"]).json()["changes"] == told["changes"][3:]
+    # The newest ones, whatever there is.
+    for last in (0, 1, 4, 6, 7, 1000):
+        assert r.admin.get("/api/v1/changes", last=last).json()["changes"] == told["changes"][max(0, 6 - last) :], last
+    assert r.admin.get("/api/v1/changes", last=2, database="one").json()["changes"] == told["changes"][1:3]
+    assert r.admin.get("/api/v1/changes", database="three").status == 404
+    assert "last goes with database only" in r.admin.get("/api/v1/changes", last=1, after=1).problem()
+    assert "who follows may give" in r.admin.get("/api/v1/changes", follow="true", limit=1).problem()
+    # By the command line.
+    shown = r.command("tail", "--json", "-n", "2")
+    assert shown.returncode == 0 and [json.loads(line) for line in shown.stdout.splitlines()] == told["changes"][4:]
+    rows = [line.split("\t") for line in r.command("tail", "--database", "one").stdout.splitlines()]
+    event = told["changes"][0]
+    assert rows[0] == [event["time"], event["sequence"], "one", "CREATE TABLE", "public.a0", "postgres"] and len(rows) == 3
+    assert len(r.command("tail", "--after", told["changes"][0]["sequence"]).stdout.splitlines()) == 5
+    assert len(r.command("tail", "--since", "1h").stdout.splitlines()) == 6
+    assert r.command("tail", "--before", "1h").stdout == ""
+    wrong = r.command("tail", "--after", "x")
+    assert wrong.returncode == 1 and "after must be a number" in wrong.stderr
+
+
+def test_many_changes(pg, relay, stage):
+    """More than a page, and than a client takes at once."""
+    s = stage(pg)
+    r = relay(databases={"one": s.conf}).start()
+    s.sql("DO $$ BEGIN FOR i IN 1..1200 LOOP EXECUTE format('CREATE TABLE t%s ()', i); END LOOP; END $$")
+    r.wait_for(lambda: r.admin.database("one")["changes"] == 1200, "1,200 changes")
+    shown = [json.loads(line) for line in r.command("tail", "--json", "--after", "0").stdout.splitlines()]
+    assert subjects(shown) == [f"public.t{i}" for i in range(1, 1201)]
+    check_events(shown)
+    assert r.admin.get("/api/v1/changes", last=700).json()["changes"] == shown[-700:]
+    # Who follows from the first on, and reads nothing for a while.
+    with r.admin.raw() as client:
+        client.sendall(b"GET /api/v1/changes?follow&after=0 HTTP/1.0\r\n\r\n")
+        s.sql("DO $$ BEGIN FOR i IN 1..300 LOOP EXECUTE format('DROP TABLE t%s', i); END LOOP; END $$")
+        r.wait_for(lambda: r.admin.database("one")["changes"] == 1500, "1,500 changes")
+        stream = client.makefile("r", encoding="utf-8")
+        ids = []
+        while len(ids) < 1500:
+            line = stream.readline()
+            assert line and "gap" not in line, (line, ids[-1:])
+            if line.startswith("id: "):
+                ids.append(line[4:].strip())
+        stream.close()
+    assert ids[:1200] == [e["sequence"] for e in shown] and ids == sorted(set(ids))
+
+
+def test_what_is_kept_no_longer(pg, relay, stage, webhook):
+    s = stage(pg)
+    r = relay(databases={"one": s.conf}, sinks={"hook": hook_to(webhook)}).start()
+    s.tables("t", 2)
+    wait_all({"one": s}, [webhook])
+    first, second = webhook.received()
+    # A place from before this spool.
+    told = r.admin.get("/api/v1/changes", after=1).json()
+    assert told["incomplete"] and told["changes"] == [first, second]
+    assert not r.admin.get("/api/v1/changes", after=first["sequence"]).json()["incomplete"]
+    assert not r.admin.get("/api/v1/changes", after=0).json()["incomplete"]
+    for after, gap in ((1, True), (int(first["sequence"]), False)):
+        with r.admin.raw() as client:
+            client.sendall(b"GET /api/v1/changes?follow&after=%d HTTP/1.0\r\n\r\n" % after)
+            stream = client.makefile("r", encoding="utf-8", newline="")
+            read_head(stream)
+            assert (stream.readline() == "event: gap\n") == gap
+            stream.close()
+    assert "kept no longer" in r.command("tail", "--after", "1").stderr
+    assert not r.command("tail").stderr
+
+
+def test_following(pg, relay, stage, follow, webhook):
+    one, two = stage(pg), stage(pg)
+    r = relay(databases={"one": one.conf, "two": two.conf}, sinks={"hook": hook_to(webhook)}).start()
+    one.tables("a", 3)
+    wait_all({"one": one}, [webhook])
+    all_of_it, of_two = follow(r, "--json", "-n", "2"), follow(r, "--json", "--database", "two")
+    all_of_it.wait_lines(2)
+    two.tables("b", 2)
+    one.tables("c", 2)
+    events = [json.loads(line) for line in all_of_it.wait_lines(6)]
+    assert events[:2] == webhook.received()[1:3]
+    assert arrived(events[2:], "one") == one.made[3:] and arrived(events, "two") == two.made
+    assert arrived([json.loads(line) for line in of_two.wait_lines(2)], "two") == two.made
+    # The daemon is started again: who follows misses nothing and gets nothing twice.
+    r.stop()
+    wait_until(lambda: all_of_it.errors, "a word that it is gone")
+    one.tables("d", 2)
+    r.start()
+    one.tables("e", 1)
+    events = [json.loads(line) for line in all_of_it.wait_lines(9)]
+    assert arrived(events, "one") == one.made[1:] and len({e["id"] for e in events}) == 9
+    assert len(all_of_it.errors) == 1 and "waiting" in all_of_it.errors[0]
+
+
+def test_server_sent_events(pg, relay, stage, webhook):
+    s = stage(pg)
+    r = relay(databases={"one": s.conf}, sinks={"hook": hook_to(webhook)}).start()
+    s.tables("a", 2)
+    wait_all({"one": s}, [webhook])
+    first, second = webhook.received()
+    with r.admin.raw() as client:
+        client.sendall(b"GET /api/v1/changes HTTP/1.0\r\nAccept: text/event-stream\r\nLast-Event-ID: %s\r\n\r\n" % first["sequence"].encode())
+        stream = client.makefile("r", encoding="utf-8", newline="")
+        assert "Content-Type: text/event-stream" in read_head(stream)
+        assert stream.readline() == f"id: {second['sequence']}\n"
+        assert stream.readline() == "event: change\n"
+        assert json.loads(stream.readline().removeprefix("data: ")) == second
+        assert stream.readline() == "\n"
+        s.table("b")
+        assert stream.readline().startswith("id: ")
+        stream.close()
+    assert r.admin.request("GET", "/api/v1/changes?follow", headers={"Last-Event-ID": "x"}).status == 400
+
+
+def read_head(stream):
+    lines = []
+    while (line := stream.readline()) != "\r\n":
+        assert line
+        lines.append(line.strip())
+    return lines
+
+
+def test_names_cannot_reach_the_terminal(pg, relay, stage, webhook):
+    s = stage(pg)
+    webhook.default = 422
+    r = relay(databases={"one": s.conf}, sinks={"hook": hook_to(webhook)})
+    r.expect("gave up change").start()
+    s.sql("CREATE TABLE \"\x1b]0;evil\x07\n\x9b31m\u2028\" (id int)")
+    r.wait_for(lambda: r.admin.get("/api/v1/dead-letters").json()["dead_letters"], "a dead letter")
+    for command, told in ((("tail",), "]0;evil"), (("dead", "list"), "\\x1b]0;evil\\x07\\x0a")):
+        shown = r.command(*command)
+        assert shown.returncode == 0 and told in shown.stdout
+        assert not [c for c in shown.stdout if c not in "\t\n" and (ord(c) < 32 or 127 <= ord(c) < 160 or c == "\u2028")]
+        assert shown.stdout.count("\n") == len(command)
+
+
+# --- replay ---------------------------------------------------------------------------------------
+
+
+def replayed(events):
+    return [e for e in events if e.get("replayed")]
+
+
+def test_replay(pg, relay, stage, webhooks):
+    one, two = stage(pg), stage(pg)
+    a, b, only_two = webhooks(), webhooks(), webhooks()
+    sinks = {"a": hook_to(a), "b": hook_to(b), "two": hook_to(only_two, match={"databases": ["two"], "resync": False})}
+    r = relay(databases={"one": one.conf, "two": two.conf}, sinks=sinks).start()
+    one.tables("t", 4)
+    two.tables("u", 2)
+    wait_all({"one": one, "two": two}, [a, b])
+    wait_until(lambda: len(only_two.received()) == 2, "what the third sink wants")
+    events = {e["id"]: e for e in a.received()}
+    answer = r.admin.post("/api/v1/replay", database="one", sink="a")
+    assert answer.json() == {"changes": 4, "deliveries": 4}
+    wait_until(lambda: len(a.received()) == 10, "four more")
+    again = replayed(a.received())
+    assert again == [{**events[e["id"]], "replayed": "true"} for e in again]
+    assert subjects(again) == [f"public.t{i}" for i in range(4)]
+    assert not replayed(b.received()) and not replayed(only_two.received())
+    # To all that want it; a range of sequences.
+    first = [e for e in b.received() if e["partitionkey"] == "two"][0]
+    done = r.command("replay", "--after", str(int(first["sequence"]) - 1), "--until", first["sequence"])
+    assert (done.returncode, done.stdout) == (0, "1 changes are owed again, 3 deliveries\n")
+    wait_until(lambda: len(replayed(only_two.received())) == 1 and len(replayed(b.received())) == 1, "one more each")
+    # By time.
+    assert r.admin.post("/api/v1/replay", since="2100-01-01T00:00:00Z").json() == {"changes": 0, "deliveries": 0}
+    assert json.loads(r.command("replay", "--since", "1h", "--sink", "two", "--json").stdout) == {"changes": 2, "deliveries": 2}
+    for wrong, told in (({}, "say which"), ({"database": "x"}, "no database"), ({"sink": "x"}, "no sink"), ({"limit": 1}, "unknown parameter")):
+        assert told in r.admin.post("/api/v1/replay", **wrong).problem()
+    assert r.command("replay").returncode == 1
+    assert r.log_contains("replayed by command: 4 changes, 4 deliveries") == 1
+    # What was replayed is no new change.
+    assert r.admin.get("/metrics").text.count('schemarelay_changes_received_total{database="one"} 4\n') == 1
+    assert len(r.admin.get("/api/v1/changes").json()["changes"]) == 6
+
+
+def test_a_replay_outlives_the_daemon(pg, relay, stage, webhook):
+    s = stage(pg)
+    r = relay(databases={"one": s.conf}, sinks={"hook": hook_to(webhook)}).start()
+    s.tables("t", 3)
+    wait_all({"one": s}, [webhook])
+    r.command("pause", "sink", "hook")
+    assert r.admin.post("/api/v1/replay", all=True).json() == {"changes": 3, "deliveries": 3}
+    r.stop()
+    assert len(webhook.received()) == 3
+    r.start()
+    wait_until(lambda: len(replayed(webhook.received())) == 3, "what was replayed")
+
+
+# --- dead letters ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def with_dead(pg, relay, stage, webhook):
+    """Three changes that the receiver refuses: the daemon, its database, its receiver."""
+    s = stage(pg)
+    webhook.default = 422
+    r = relay(databases={"one": s.conf}, sinks={"hook": hook_to(webhook)})
+    r.expect("gave up change").start()
+    s.tables("t", 3)
+    r.wait_for(lambda: len(r.admin.get("/api/v1/dead-letters").json()["dead_letters"]) == 3, "three dead letters")
+    return r, s, webhook
+
+
+def numbers(r, **params):
+    return [d["number"] for d in r.admin.get("/api/v1/dead-letters", **params).json()["dead_letters"]]
+
+
+def test_dead_letters(with_dead):
+    r, s, webhook = with_dead
+    told = r.admin.get("/api/v1/dead-letters").json()
+    assert (told["more"], told["next"]) == (False, told["dead_letters"][-1]["number"])
+    one = told["dead_letters"][0]
+    assert (one["sink"], one["database"], one["tag"], one["subject"]) == ("hook", "one", "CREATE TABLE", "public.t0")
+    assert (one["outcome"], one["attempts"], one["status"], one["reason"]) == ("rejected", 3, 422, "HTTP 422")
+    assert one["owed_since"] <= one["died"]
+    every = numbers(r)
+    assert numbers(r, limit=2) == every[:2] and numbers(r, after=every[1]) == every[2:] and numbers(r, sink="hook", database="one") == every
+    assert numbers(r, before="2020-01-01T00:00:00Z") == [] and r.admin.get("/api/v1/dead-letters", sink="x").status == 404
+    assert "schemarelay_dead_letters 3\n" in r.admin.get("/metrics").text
+    rows = [line.split("\t") for line in r.command("dead", "list").stdout.splitlines()]
+    assert rows[0][0] == "NUMBER" and [row[0] for row in rows[1:]] == [str(n) for n in every]
+    assert rows[1][2:8] == ["hook", "one", "CREATE TABLE", "public.t0", "rejected", "3"] and rows[1][8].startswith("HTTP 422")
+    assert json.loads(r.command("dead", "list", "--json").stdout) == told
+
+
+def test_dead_letters_are_tried_again(with_dead):
+    r, s, webhook = with_dead
+    every = numbers(r)
+    webhook.default = 204
+    before = len(webhook.requests)
+    done = r.command("dead", "retry", str(every[1]))
+    assert (done.returncode, done.stdout) == (0, "1 dead letters are owed again\n")
+    wait_until(lambda: len(webhook.requests) == before + 1, "one of them")
+    assert webhook.requests[-1].json()["subject"] == "public.t1" and webhook.requests[-1].json()["replayed"] == "true"
+    wait_until(lambda: numbers(r) == [every[0], every[2]], "the others are left")
+    assert r.admin.post("/api/v1/dead-letters/retry", all=True).json() == {"retried": 2, "skipped": 0}
+    wait_until(lambda: len(webhook.requests) == before + 3 and numbers(r) == [], "all of them")
+    shown = r.command("dead", "list")
+    assert (shown.returncode, shown.stdout, shown.stderr) == (0, "", "there are no dead letters\n")
+    # A number that is none, or not any more, is no failure.
+    assert r.admin.post("/api/v1/dead-letters/retry", numbers=[every[0], 7]).json() == {"retried": 0, "skipped": 0}
+
+
+def test_those_that_die_again(with_dead):
+    """Each is tried once, though it becomes a dead letter again at once."""
+    r, s, webhook = with_dead
+    every = numbers(r)
+    assert json.loads(r.command("dead", "retry", "--sink", "hook", "--json").stdout) == {"retried": 3, "skipped": 0}
+    wait_until(lambda: len(numbers(r)) == 3 and min(numbers(r)) > max(every), "three new ones")
+
+
+def test_dead_letters_are_dropped(with_dead):
+    r, s, webhook = with_dead
+    every = numbers(r)
+    for wrong in ({}, {"all": False}, {"numbers": [1], "all": True}, {"numbers": ["x"]}):
+        assert r.admin.post("/api/v1/dead-letters/drop", **wrong).status == 400, wrong
+    assert r.command("dead", "drop").returncode == 1
+    assert r.command("dead", "drop", str(every[0]), str(every[2])).stdout == "2 dead letters are gone\n"
+    wait_until(lambda: numbers(r) == [every[1]], "one is left")
+    assert r.admin.post("/api/v1/dead-letters/drop", database="one").json() == {"dropped": 1, "skipped": 0}
+    wait_until(lambda: numbers(r) == [], "none is left")
+
+
+def test_a_sink_that_is_not_configured_any_more(with_dead):
+    r, s, webhook = with_dead
+    r.reload(sinks={})
+    assert r.admin.post("/api/v1/dead-letters/retry", all=True).json() == {"retried": 0, "skipped": 3}
+    assert [d["sink"] for d in r.admin.get("/api/v1/dead-letters").json()["dead_letters"]] == ["hook"] * 3
+    assert "3 are of sinks that are not configured any more" in r.command("dead", "retry", "--all").stdout
+
+
+def test_who_asks_may_leave(pg, relay, stage, webhook):
+    """One replay at a time; that of a client that has left is over."""
+    s = stage(pg)
+    r = relay(databases={"one": s.conf}, sinks={"hook": hook_to(webhook)}).start()
+    s.tables("t", 2)
+    wait_all({"one": s}, [webhook])
+    body = b'{"all": true}'
+    request = b"POST /api/v1/replay HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
+    for _ in range(20):
+        with contextlib.closing(r.admin.raw()) as client:
+            client.sendall(request)
+    wait_until(lambda: r.admin.post("/api/v1/replay", all=True).status == 200, "nobody is in the way")
