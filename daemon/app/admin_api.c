@@ -35,6 +35,7 @@ static const struct admin_route routes[] = {
 	{ "POST", "/api/v1/sinks/{name}/pause", admin_pause_sink, 0 },
 	{ "POST", "/api/v1/sinks/{name}/resume", admin_resume_sink, 0 },
 	{ "POST", "/api/v1/sinks/{name}/enable", admin_enable_sink, 0 },
+	{ "POST", "/api/v1/sinks/{name}/test", admin_test_sink, 0 },
 	{ "POST", "/api/v1/reload", admin_reload, 0 },
 };
 

@@ -62,6 +62,7 @@ int admin_reconnect_database(struct admin_request *q) _must_check_;
 int admin_pause_sink(struct admin_request *q) _must_check_;
 int admin_resume_sink(struct admin_request *q) _must_check_;
 int admin_enable_sink(struct admin_request *q) _must_check_;
+int admin_test_sink(struct admin_request *q) _must_check_;
 int admin_reload(struct admin_request *q) _must_check_;
 
 int admin_changes(struct admin_request *q) _must_check_;

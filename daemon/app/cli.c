@@ -101,6 +101,10 @@ static const struct cli_command commands[] = {
 	{ "resume sink", "NAME", 1, 1, OPT_DAEMON, cli_control, "deliver again", NULL },
 	{ "enable sink", "NAME", 1, 1, OPT_DAEMON, cli_control,
 	  "deliver again to a sink whose receiver wanted no more (410)", NULL },
+	{ "test sink", "NAME", 1, 1, OPT_DAEMON, cli_control,
+	  "deliver a test, in which nothing has changed, and tell the answer",
+	  "It goes to this sink at once, whatever its state. A sink that waits to be tried again is\n"
+	  "tried now if the test was delivered.\n" },
 	{ "reload", "", 0, 0, OPT_DAEMON, cli_reload, "read the configuration again",
 	  "A configuration that is not valid changes nothing, and its faults are told.\n" },
 };

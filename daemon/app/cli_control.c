@@ -16,6 +16,7 @@ int cli_control(struct cli *c)
 	_cleanup_(json_freep) struct json_value *root = NULL;
 	const char *name = c->arguments[0], *kind = strchr(c->command->name, ' ') + 1;
 	struct json_error error;
+	const char *told;
 	int k;
 
 	if (!text_is_name(name))
@@ -34,7 +35,11 @@ int cli_control(struct cli *c)
 	k = json_parse(&root, answer.data ? answer.data : "", answer.len, 0, &error);
 	if (k < 0)
 		return cli_fail_own(k);
-	(void)printf("%s %s: %s\n", kind, name, k == 0 ? cli_text(root, "state") : "done");
+	/* Of a test the verdict. */
+	told = k == 0 ? cli_text(root, "state") : "";
+	if (k == 0 && !told[0])
+		told = cli_text(root, "verdict");
+	(void)printf("%s %s: %s\n", kind, name, told);
 	return EXIT_SUCCESS;
 }
 

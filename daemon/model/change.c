@@ -349,8 +349,9 @@ static int draft_doorbell(struct draft *d, struct payload *p, const char *payloa
 	r = payload_read(p, payload, n_payload);
 	if (r < 0)
 		return error_fold(r);
-	/* Only the relay says resync. */
-	if (r || strcmp(payload_string(p, PAYLOAD_TYPE), "resync") == 0)
+	/* Only the relay says resync, and test. */
+	if (r || strcmp(payload_string(p, PAYLOAD_TYPE), "resync") == 0 ||
+	    strcmp(payload_string(p, PAYLOAD_TYPE), "test") == 0)
 		return PAYLOAD_E_INVALID;
 	d->kind = CHANGE_DDL;
 	d->tag = payload_string(p, PAYLOAD_TAG);
@@ -410,6 +411,20 @@ int change_new_notification(struct change **ret, const char *database, const cha
 
 /* --- made by the relay --- */
 
+/* @b: the payload but for its closing brace. */
+static int make_own(struct change **ret, struct draft *d, struct strbuf *b)
+{
+	int r;
+
+	strbuf_add_char(b, '}');
+	r = strbuf_error(b);
+	if (r < 0)
+		return error_fold(r);
+	d->payload = b->data;
+	d->n_payload = b->len;
+	return error_fold(change_make(ret, d));
+}
+
 int change_new_resync(struct change **ret, const char *database, enum resync_reason reason,
 		      const char *id, usec_t recorded)
 {
@@ -430,17 +445,32 @@ int change_new_resync(struct change **ret, const char *database, enum resync_rea
 		    d.time);
 	strbuf_add_str(&b, ", \"database\": ");
 	json_add_string(&b, database);
-	strbuf_addf(&b, ", \"reason\": \"%s\"}", resync_reason_name(reason));
-	r = strbuf_error(&b);
-	if (r < 0)
-		return error_fold(r);
-	d.payload = b.data;
-	d.n_payload = b.len;
-	r = change_make(ret, &d);
+	strbuf_addf(&b, ", \"reason\": \"%s\"", resync_reason_name(reason));
+	r = make_own(ret, &d, &b);
 	if (r < 0)
 		return error_fold(r);
 	(*ret)->reason = reason;
 	return 0;
+}
+
+int change_new_test(struct change **ret, const char *sink, const char *id, usec_t recorded)
+{
+	_cleanup_(strbuf_done) struct strbuf b = STRBUF_INIT;
+	struct draft d = {
+		.kind = CHANGE_TEST,
+		.database = sink,
+		.tag = "TEST",
+		.recorded = recorded,
+		.is_json = true,
+	};
+
+	if (!copy_id(d.id, id))
+		return error_origin(-EINVAL);
+	set_time(&d, NULL);
+	strbuf_addf(&b, "{\"type\": \"test\", \"tag\": \"TEST\", \"timestamp\": \"%s\"", d.time);
+	strbuf_add_str(&b, ", \"sink\": ");
+	json_add_string(&b, sink);
+	return error_fold(make_own(ret, &d, &b));
 }
 
 /* --- kept and made again --- */

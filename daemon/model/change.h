@@ -21,6 +21,7 @@ enum change_kind {
 	CHANGE_DDL,          /* CloudEvents type schemarelay.schema_changed */
 	CHANGE_NOTIFICATION, /* schemarelay.notification: a channel that the configuration names */
 	CHANGE_RESYNC,       /* schemarelay.resync */
+	CHANGE_TEST,         /* schemarelay.test: nothing has changed, somebody tries a sink */
 };
 
 /* Why consumers must refresh everything; the words are part of the formats (schemarelay-formats(7)). */
@@ -69,7 +70,7 @@ struct change {
 	unsigned int n_ref;
 	enum change_kind kind;
 	uint64_t sequence; /* relay-wide, rising; 0 until the store gave it */
-	char *database;    /* the configured name */
+	char *database;    /* the configured name; of a CHANGE_TEST the sink's */
 	char *channel;     /* the notification's channel; NULL for a journal row and a resync */
 	char id[37];       /* lower-case UUID: the journal's event_id, else made by the relay */
 	char *tag;         /* "CREATE TABLE", "RESYNC"; NULL for a notification that is no DDL;
@@ -127,7 +128,7 @@ enum {
  * send anything. On @schema_channel (the channel is schema_changed) the payload must be a JSON
  * object with the strings type, tag and timestamp (an older form's now()::text is accepted and
  * normalised to RFC 3339 in `time`; the payload itself stays as it came), else PAYLOAD_E_INVALID;
- * so is the type "resync", which only the relay may say, and what JSON allows but many readers refuse
+ * so are the types "resync" and "test", which only the relay may say, and what JSON allows but many readers refuse
  * (\u0000, half a surrogate pair, one of the keys twice). Nothing else in it is believed.
  * On another channel any payload is accepted; bytes that are no UTF-8 become U+FFFD.
  * @id: a fresh UUID for it. -ENOMEM, -EINVAL (@id is no UUID).
@@ -139,6 +140,10 @@ int change_new_notification(struct change **ret, const char *database, const cha
 /* A resync for @database. -ENOMEM, -EINVAL (@id is no UUID). */
 int change_new_resync(struct change **ret, const char *database, enum resync_reason reason,
 		      const char *id, usec_t recorded) _must_check_;
+
+/* A test of the sink @sink; it is in no spool. -ENOMEM, -EINVAL (@id is no UUID). */
+int change_new_test(struct change **ret, const char *sink, const char *id,
+		    usec_t recorded) _must_check_;
 
 /* The strings of an incomplete change, which its payload need not tell. */
 enum change_said {

@@ -20,6 +20,8 @@ const char *cloudevent_type(const struct change *c)
 		return "schemarelay.schema_changed";
 	case CHANGE_NOTIFICATION:
 		return "schemarelay.notification";
+	case CHANGE_TEST:
+		return "schemarelay.test";
 	case CHANGE_RESYNC:
 		break;
 	}
@@ -92,7 +94,7 @@ static int for_each_attribute(const struct change *c, cloudevent_header_fn fn, v
 	(void)snprintf(sequence, sizeof(sequence), "%020" PRIu64, c->sequence);
 	emit(&e, "specversion", "1.0");
 	emit(&e, "id", c->id);
-	strbuf_add_str(&b, "/databases/");
+	strbuf_add_str(&b, c->kind == CHANGE_TEST ? "/sinks/" : "/databases/");
 	strbuf_add_str(&b, c->database);
 	emit_strbuf(&e, "source", &b);
 	emit(&e, "type", cloudevent_type(c));
@@ -105,7 +107,8 @@ static int for_each_attribute(const struct change *c, cloudevent_header_fn fn, v
 	emit(&e, "datacontenttype", c->payload_is_json ? "application/json" : "text/plain");
 	emit(&e, "recordedtime", clock_stamp_msec(recorded, c->recorded));
 	emit(&e, "sequence", sequence);
-	emit(&e, "partitionkey", c->database);
+	if (c->kind != CHANGE_TEST)
+		emit(&e, "partitionkey", c->database);
 	if (c->kind == CHANGE_NOTIFICATION) {
 		strbuf_reset(&b);
 		add_attribute(&b, c->channel);

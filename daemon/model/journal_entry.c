@@ -37,6 +37,7 @@ static void add_message(struct strbuf *b, const struct change *c)
 		[CHANGE_DDL] = { "schema_changed", JOURNAL_ENTRY_SCHEMA_CHANGED },
 		[CHANGE_NOTIFICATION] = { "notification", JOURNAL_ENTRY_NOTIFICATION },
 		[CHANGE_RESYNC] = { "resync", JOURNAL_ENTRY_RESYNC },
+		[CHANGE_TEST] = { "test", JOURNAL_ENTRY_TEST },
 	};
 	_cleanup_(strbuf_done) struct strbuf sentence = STRBUF_INIT;
 
@@ -71,7 +72,7 @@ void journal_entry_add(struct strbuf *b, const struct change *c)
 
 	(void)snprintf(sequence, sizeof(sequence), "%020" PRIu64, c->sequence);
 	add_message(b, c);
-	add(b, "SCHEMARELAY_DATABASE", c->database);
+	add(b, c->kind == CHANGE_TEST ? "SCHEMARELAY_SINK" : "SCHEMARELAY_DATABASE", c->database);
 	add(b, "SCHEMARELAY_ID", c->id);
 	add(b, "SCHEMARELAY_SEQUENCE", sequence);
 	add(b, "SCHEMARELAY_TIME", c->time);

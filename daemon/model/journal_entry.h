@@ -27,5 +27,6 @@
 #define JOURNAL_ENTRY_SCHEMA_CHANGED "fc6a25f6b262480392dc638f086ba980"
 #define JOURNAL_ENTRY_NOTIFICATION   "93d77c8282f94b66ac508c93ace58ee9"
 #define JOURNAL_ENTRY_RESYNC         "d66d8159ce7f458faf5051f2a3ff2e69"
+#define JOURNAL_ENTRY_TEST           "3f0d4c6a1b8e4b0f9a57d2c1e6b8a094"
 
 void journal_entry_add(struct strbuf *b, const struct change *c);

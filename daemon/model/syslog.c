@@ -157,6 +157,9 @@ void syslog_add_sentence(struct strbuf *b, const struct change *c, size_t limit)
 			    "refresh everything",
 			    c->database, resync_reason_name(c->reason));
 		break;
+	case CHANGE_TEST:
+		strbuf_addf(b, "TEST of sink \"%s\": nothing has changed", c->database);
+		break;
 	}
 }
 
@@ -242,12 +245,13 @@ static void fields_fill(struct fields *f, const struct change *c)
 		[CHANGE_DDL] = "schema_changed",
 		[CHANGE_NOTIFICATION] = "notification",
 		[CHANGE_RESYNC] = "resync",
+		[CHANGE_TEST] = "test",
 	};
 	const struct change_object *first = c->n_objects > 0 ? c->objects : NULL;
 	char recorded[CLOCK_STAMP_USEC];
 
 	field_add(f, "event", events[c->kind]);
-	field_add(f, "database", c->database);
+	field_add(f, c->kind == CHANGE_TEST ? "sink" : "database", c->database);
 	field_add(f, "id", c->id);
 	strbuf_addf(&f->scratch, "%020" PRIu64, c->sequence);
 	field_add_scratch(f, "sequence");

@@ -20,26 +20,73 @@ static int compare_with_name(const void *database, const void *lane)
 	return strcmp(database, ((const struct lane *)lane)->database);
 }
 
-static int lane_new(struct lane **ret, struct sink *s, const char *database)
+/* On no list and in no tree. */
+static struct lane *lane_alloc(struct sink *s, const char *database)
 {
 	struct lane *l = calloc(1, sizeof(*l));
 
 	if (!l)
-		return error_origin(-ENOMEM);
+		return NULL;
 	l->sink = s;
 	list_init(&l->link);
 	list_init(&l->queue);
 	list_init(&l->done_link);
 	list_init(&l->hungry_link);
 	l->database = strdup(database);
-	if (!l->database || !tsearch(l, &s->lanes_by_database, compare_lanes)) {
-		free(l->database);
+	if (!l->database) {
+		free(l);
+		return NULL;
+	}
+	return l;
+}
+
+static int lane_new(struct lane **ret, struct sink *s, const char *database)
+{
+	struct lane *l = lane_alloc(s, database);
+
+	if (!l || !tsearch(l, &s->lanes_by_database, compare_lanes)) {
+		if (l)
+			free(l->database);
 		free(l);
 		return error_origin(-ENOMEM);
 	}
 	list_append(&s->lanes[LANE_IDLE], &l->link);
 	*ret = l;
 	return 0;
+}
+
+int lane_new_apart(struct lane **ret, struct sink *s, struct change *c)
+{
+	struct lane *l = lane_alloc(s, "");
+	struct delivery *d;
+
+	if (!l)
+		return error_origin(-ENOMEM);
+	if (delivery_new(&d, l, c, 0, (int64_t)loop_now(s->env->loop)) < 0) {
+		(void)lane_free_apart(l);
+		return error_origin(-ENOMEM);
+	}
+	list_append(&l->queue, &d->link);
+	l->last_busy = &d->link;
+	l->n_queue = l->n_busy = 1;
+	l->state = LANE_BUSY;
+	*ret = l;
+	return 0;
+}
+
+struct lane *lane_free_apart(struct lane *l)
+{
+	struct delivery *d;
+
+	if (!l)
+		return NULL;
+	while ((d = list_first(&l->queue, struct delivery, link)))
+		(void)delivery_free(d);
+	list_del(&l->done_link);
+	free(l->done_detail);
+	free(l->database);
+	free(l);
+	return NULL;
 }
 
 struct lane *lane_find(const struct sink *s, const char *database)

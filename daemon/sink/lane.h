@@ -65,6 +65,10 @@ struct lane {
 
 /* The sink's lane for that database, made if there is none. -ENOMEM. */
 int lane_get(struct lane **ret, struct sink *s, const char *database) _must_check_;
+/* A lane apart from the sink's, busy with @c alone, which its sink is not owed. -ENOMEM. */
+int lane_new_apart(struct lane **ret, struct sink *s, struct change *c) _must_check_;
+struct lane *lane_free_apart(struct lane *l); /* takes NULL, returns NULL */
+
 /* NULL: there is none. */
 struct lane *lane_find(const struct sink *s, const char *database);
 struct lane *lane_free(struct lane *l); /* with what is owed; takes NULL, returns NULL */

@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/limits.h"
 #include "base/text.h"
+#include "sink/sink_test.h"
 #include "sink/window.h"
 
 #define MAX_REJECTIONS 3u
@@ -354,6 +355,12 @@ void sink_done(struct sink *s, struct delivery *d, enum verdict v, const struct 
 	assert(l->state == LANE_BUSY && n > 0 && d == lane_first(l));
 	if (!info)
 		info = &nothing;
+	if (sink_test_has(s, l)) {
+		sink_test_end(s, v, info);
+		if (v == VERDICT_OK && s->state == SINK_BACKOFF)
+			sink_set_state(s, SINK_PROBING, info);
+		return;
+	}
 	lane_end_submission(l);
 	if (was_probe)
 		s->probe = NULL;
@@ -480,6 +487,7 @@ static void sink_close(struct sink *s)
 	s->opened = false;
 	s->impl = NULL;
 	s->probe = NULL;
+	sink_test_close(s);
 	while ((l = list_first(&s->lanes[LANE_BUSY], struct lane, link)))
 		lane_end_submission(l);
 }

@@ -163,6 +163,7 @@ struct sink {
 	struct list hungry;              /* lanes that should be loaded, the longest first */
 	struct loop_task feed;           /* asks the store for them */
 	void *owner;                     /* the relay's */
+	struct sink_test *test;          /* sink_test.h; NULL: none is under way */
 
 	/* For the status: why the sink is unwell, gone, or why an open one last refused a delivery. */
 	int last_status;

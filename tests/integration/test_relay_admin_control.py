@@ -5,6 +5,7 @@ import json
 import pytest
 
 from harness.changes import wait_all
+from harness.rawhttp import hang
 from harness.wait import wait_until
 
 QUICK = {"initial": "50ms", "max": "100ms"}
@@ -142,3 +143,77 @@ def test_only_json(relay):
     assert r.admin.request("POST", "/api/v1/reload", "{}", {"Content-Type": "Application/JSON; charset=utf-8"}).status == 200
     assert "unknown parameter" in r.admin.post("/api/v1/reload", fast=True).problem()
     assert r.admin.post("/api/v1/reload?fast=1").status == 400
+
+
+# --- tests of sinks -------------------------------------------------------------------------------
+
+
+def test_a_test_of_a_webhook(pg, relay, stage, webhook):
+    s = stage(pg)
+    r = relay(databases={"one": s.conf}, sinks={"hook": hook_to(webhook, paused=True)}).start()
+    s.table("owed")
+    r.wait_for(lambda: r.admin.sink("hook")["owed"] == 1, "a change that is owed")
+    answer = r.admin.post("/api/v1/sinks/hook/test").json()
+    assert (answer["name"], answer["verdict"], answer["http_status"]) == ("hook", "delivered", 204) and 0 < answer["seconds"] < 30
+    (event,) = webhook.received()
+    assert (event["type"], event["source"], event["data"]["sink"]) == ("schemarelay.test", "/sinks/hook", "hook")
+    assert event["data"]["type"] == "test" and event["data"]["tag"] == "TEST" and "partitionkey" not in event and "subject" not in event
+    # It counts for nothing, and what is owed still waits.
+    shown = r.admin.sink("hook")
+    assert (shown["state"], shown["owed"], shown["delivered"]) == ("paused", 1, 0)
+    assert [e["subject"] for e in r.admin.get("/api/v1/changes").json()["changes"]] == ["public.owed"]
+    assert r.command("test", "sink", "hook").stdout == "sink hook: delivered\n"
+    # What the receiver says is told.
+    webhook.answers.append(500)
+    answer = r.admin.post("/api/v1/sinks/hook/test")
+    assert answer.status == 502 and answer.problem() == 'sink "hook": the test failed: HTTP 500'
+    assert (answer.json()["verdict"], answer.json()["http_status"]) == ("failed", 500)
+    webhook.answers.append(422)
+    done = r.command("test", "sink", "hook")
+    assert done.returncode == 1 and "the test was refused: HTTP 422" in done.stderr
+    webhook.answers.append(410)
+    assert r.admin.post("/api/v1/sinks/hook/test").json()["verdict"] == "gone"
+    assert r.admin.sink("hook")["state"] == "paused"
+
+
+def test_a_test_ends_a_backoff(pg, relay, stage, webhook):
+    s = stage(pg)
+    webhook.answers.append(503)
+    r = relay(databases={"one": s.conf}, sinks={"hook": {**hook_to(webhook), "backoff": {"initial": "60s", "max": "60s"}}})
+    r.expect('sink "hook": HTTP 503').start()
+    s.table("t")
+    r.wait_for(lambda: r.admin.sink("hook")["state"] == "backoff", "a backoff")
+    assert r.command("test", "sink", "hook").returncode == 0
+    r.wait_for(lambda: r.admin.sink("hook")["state"] == "open" and r.admin.sink("hook")["delivered"] == 1, "a sink that is well")
+
+
+def test_a_test_of_each_kind(relay, rsyslog, subscribe):
+    r = relay()
+    r.config["sinks"] = {
+        "local": {"type": "unix", "path": r.path("socket")},
+        "audit": {"type": "syslog", "transport": "tcp", "address": rsyslog.tcp_address},
+        "nobody": {"type": "unix", "mode": "connect", "path": r.path("nobody")},
+    }
+    r.start()
+    reader = subscribe(r.path("socket"))
+    assert r.command("test", "sink", "local").stdout == "sink local: delivered\n"
+    wait_until(lambda: [e["type"] for e in reader.received()] == ["schemarelay.test"], "a line at the socket")
+    assert r.command("test", "sink", "audit").stdout == "sink audit: delivered\n"
+    wait_until(lambda: [m["message"].strip() for m in rsyslog.messages()] == ['TEST of sink "audit": nothing has changed'], "a message")
+    done = r.command("test", "sink", "nobody")
+    assert done.returncode == 1 and "the test failed" in done.stderr
+    assert all(s["state"] == "open" for s in r.admin.status()["sinks"].values())
+
+
+def test_a_test_that_nobody_waits_for(relay, raw_receivers, webhook):
+    """A receiver that says nothing; who asked has left, or the sink goes."""
+    silent = raw_receivers(hang)
+    r = relay(sinks={"hook": {"type": "webhook", "url": silent.url, "timeout": "30s"}}).start()
+    with r.admin.raw() as client:
+        client.sendall(b"POST /api/v1/sinks/hook/test HTTP/1.0\r\n\r\n")
+        silent.wait_requests(1)
+        other = r.admin.post("/api/v1/sinks/hook/test")
+        assert other.status == 409 and "another test" in other.problem()
+    with r.admin.raw() as client:
+        r.reload(sinks={"hook": {"type": "webhook", "url": webhook.url}})
+        assert r.admin.post("/api/v1/sinks/hook/test").json()["verdict"] == "delivered"
