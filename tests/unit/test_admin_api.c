@@ -34,12 +34,49 @@ static void test_routes(_unused_ void **state)
 	check_route("POST", "/healthz", 405, "GET, HEAD");
 	check_route("get", "/healthz", 405, "GET, HEAD");
 	check_route("BREW", "/api/v1/status", 405, "GET, HEAD");
+	check_route("GET", "/metrics", 200, NULL);
+	check_route("GET", "/api/v1/changes", 200, NULL);
+	check_route("GET", "/api/v1/dead-letters", 200, NULL);
+	check_route("POST", "/api/v1/dead-letters/retry", 200, NULL);
+	check_route("POST", "/api/v1/replay", 200, NULL);
+	check_route("POST", "/api/v1/reload", 200, NULL);
+	check_route("GET", "/api/v1/reload", 405, "POST");
+	check_route("POST", "/api/v1/changes", 405, "GET, HEAD");
 	check_route("GET", "/", 404, NULL);
 	check_route("GET", "", 404, NULL);
 	check_route("GET", "*", 404, NULL);
 	check_route("GET", "/healthz/", 404, NULL);
 	check_route("GET", "/HEALTHZ", 404, NULL);
 	check_route("GET", "/api/v1", 404, NULL);
+}
+
+static void check_name(const char *path, const char *expected)
+{
+	_cleanup_(strbuf_done) struct strbuf allowed = STRBUF_INIT;
+	char name[LIMIT_NAME + 1] = "";
+	int status;
+	const struct admin_route *r = admin_find_route("POST", path, name, &status, &allowed);
+
+	assert_int_equal(!r, !expected);
+	if (r)
+		assert_string_equal(name, expected);
+	else
+		assert_int_equal(status, 404);
+}
+
+static void test_names_in_paths(_unused_ void **state)
+{
+#define N60 "123456789012345678901234567890123456789012345678901234567890"
+	check_name("/api/v1/databases/a-b_c.D/pause", "a-b_c.D");
+	check_name("/api/v1/sinks/" N60 "123/test", N60 "123");
+	check_name("/api/v1/sinks/" N60 "1234/test", NULL);
+	check_name("/api/v1/sinks//test", NULL);
+	check_name("/api/v1/sinks/a b/test", NULL);
+	check_name("/api/v1/sinks/a/b/test", NULL);
+	check_name("/api/v1/sinks/a/test/", NULL);
+	check_name("/api/v1/sinks/a", NULL);
+	check_name("/api/v1/sinks/a/reconnect", NULL);
+	check_name("/api/v1/databases/a/test", NULL);
 }
 
 /* --- parameters -------------------------------------------------------------------------------- */
@@ -226,10 +263,10 @@ static void test_without_memory(_unused_ void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_routes),         cmocka_unit_test(test_query),
-		cmocka_unit_test(test_bad_query),      cmocka_unit_test(test_body),
-		cmocka_unit_test(test_bad_body),       cmocka_unit_test(test_nearest_word),
-		cmocka_unit_test(test_without_memory),
+		cmocka_unit_test(test_routes),       cmocka_unit_test(test_names_in_paths),
+		cmocka_unit_test(test_query),        cmocka_unit_test(test_bad_query),
+		cmocka_unit_test(test_body),         cmocka_unit_test(test_bad_body),
+		cmocka_unit_test(test_nearest_word), cmocka_unit_test(test_without_memory),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

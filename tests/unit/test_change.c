@@ -47,7 +47,7 @@ static void add_field(struct strbuf *b, const char *value)
 
 static void describe(struct strbuf *b, const struct change *c, const struct strbuf *sent)
 {
-	static const char *const kinds[] = { "ddl", "notification", "resync" };
+	static const char *const kinds[] = { "ddl", "notification", "resync", "test" };
 
 	strbuf_addf(b, "%s ", kinds[c->kind]);
 	add_field(b, c->tag);
@@ -189,7 +189,7 @@ static void test_journal(_unused_ void **state)
 
 static void test_notification(_unused_ void **state)
 {
-	converse_file(TEST_DATA "/payload/notification.txt", 28);
+	converse_file(TEST_DATA "/payload/notification.txt", 29);
 }
 
 /* --- limits --- */
@@ -316,6 +316,7 @@ static void test_id_must_be_a_uuid(_unused_ void **state)
 			-EINVAL);
 		assert_int_equal(change_new_resync(&c, "a", RESYNC_LISTEN_GAP, bad[i], RECORDED),
 				 -EINVAL);
+		assert_int_equal(change_new_test(&c, "a", bad[i], RECORDED), -EINVAL);
 	}
 	assert_null(c);
 	assert_int_equal(change_new_journal(&c, "a", "0190B1C2-ABCD-4000-8000-00000000000F", "{}",
@@ -373,6 +374,21 @@ static void test_resync(_unused_ void **state)
 		assert_int_equal(c->payload.len, strlen(expected));
 		change_unref(c);
 	}
+}
+
+static void test_test(_unused_ void **state)
+{
+	struct change *c = NULL;
+
+	assert_int_equal(change_new_test(&c, "ui", ID, RECORDED), 0);
+	assert_int_equal(c->kind, CHANGE_TEST);
+	assert_string_equal(c->tag, "TEST");
+	assert_string_equal(c->database, "ui");
+	assert_string_equal(c->payload.data,
+			    "{\"type\": \"test\", \"tag\": \"TEST\", \"timestamp\": "
+			    "\"2025-11-07T12:36:40.123Z\", \"sink\": \"ui\"}");
+	assert_false(c->from_journal || change_is_no_op(c));
+	change_unref(c);
 }
 
 static struct change *notification(const char *payload)
@@ -497,6 +513,7 @@ int main(void)
 		cmocka_unit_test(test_id_must_be_a_uuid),
 		cmocka_unit_test(test_random_id_is_version_4),
 		cmocka_unit_test(test_resync),
+		cmocka_unit_test(test_test),
 		cmocka_unit_test(test_encodings_are_made_once),
 		cmocka_unit_test(test_text_is_a_string_on_a_line),
 		cmocka_unit_test(test_references),

@@ -152,6 +152,21 @@ static void test_structured_resync(_unused_ void **state)
 			    "\"reason\": \"journal_pruned\"}}");
 }
 
+static void test_structured_test(_unused_ void **state)
+{
+	struct change *c = NULL;
+
+	assert_int_equal(change_new_test(&c, "ui", ID, RECORDED), 0);
+	c->sequence = 7;
+	check_structured(c, "{\"specversion\":\"1.0\",\"id\":\"" ID "\",\"source\":\"/sinks/ui\","
+			    "\"type\":\"schemarelay.test\",\"time\":\"2025-11-07T12:36:40.123Z\","
+			    "\"datacontenttype\":\"application/json\","
+			    "\"recordedtime\":\"2025-11-07T12:36:40.123Z\","
+			    "\"sequence\":\"00000000000000000007\","
+			    "\"data\":{\"type\": \"test\", \"tag\": \"TEST\", \"timestamp\": "
+			    "\"2025-11-07T12:36:40.123Z\", \"sink\": \"ui\"}}");
+}
+
 static void test_binary(_unused_ void **state)
 {
 	struct change *c = journal(ROW "\"public.\\\"a % b\\u00e9\\\"\"}]}");
@@ -280,6 +295,7 @@ int main(void)
 		cmocka_unit_test(test_structured_doorbell),
 		cmocka_unit_test(test_structured_notification),
 		cmocka_unit_test(test_structured_resync),
+		cmocka_unit_test(test_structured_test),
 		cmocka_unit_test(test_binary),
 		cmocka_unit_test(test_binary_ends_with_a_refusal),
 		cmocka_unit_test(test_binary_without_memory),
