@@ -239,6 +239,13 @@ def seeds(name, build):
 
 
 WORDS = {
+    "admin": [
+        "GET ", "HEAD ", "POST ", " HTTP/1.1\r\nHost: a\r\n", " HTTP/1.0\r\n", "\r\n\r\n", "Content-Length: ", "Content-Type: application/json\r\n",
+        "Connection: keep-alive\r\n", "Connection: close\r\n", "Expect: 100-continue\r\n", "Transfer-Encoding: chunked\r\n", "/healthz", "/readyz", "/metrics",
+        "/api/v1/", "status", "changes", "dead-letters", "replay", "reload", "databases/alpha/", "sinks/hook/", "pause", "resume", "reconnect",
+        "enable", "retry", "drop", "database", "sink", "after", "until", "since", "before", "limit", "last", "numbers", "all", "true",
+        "2025-11-07T12:34:56Z", "18446744073709551615", "%41", "?", "&", "=",
+    ],
     "json": ["true", "false", "null", "\\u", "\\ud83d", "\\ude00", "//", "/*", "*/", "1e-3", "\xef\xbb\xbf"],
     "hello": ["after", '{"after": "', '"}\n', "18446744073709551615", "\\u0031"],
     "log": ["\x1b[31m", "\n", "\\", '"', "\u2028", "\x80"],
