@@ -89,7 +89,7 @@ static const char *check_answer(const char *p, const char *limit)
 	int status;
 
 	CHECK_TEXT(strncmp(p, "HTTP/1.1 ", 9) == 0, p, (size_t)(limit - p));
-	status = atoi(p + 9);
+	status = (int)strtol(p + 9, NULL, 10);
 	if (status == 100)
 		return strstr(p, "\r\n\r\n") + 4;
 	CHECK(status >= 200 && status < 600 && end_of_head);

@@ -66,7 +66,10 @@ static unsigned int count(const char *word)
 {
 	unsigned int n = 0;
 
-	for (const char *p = got.data; p && (p = strstr(p, word)); p++)
+	const char *end = got.data + got.len;
+
+	for (const char *p = got.data; p && (p = memmem(p, (size_t)(end - p), word, strlen(word)));
+	     p++)
 		n++;
 	return n;
 }
@@ -83,20 +86,30 @@ static void receive(int fd)
 struct wanted {
 	int fd;
 	const char *word;
-	unsigned int n;
+	unsigned int n, n_found;
+	size_t n_searched; /* bytes: there may be many, and this is asked often */
 };
 
 static bool has_come(void *userdata)
 {
-	const struct wanted *w = userdata;
+	struct wanted *w = userdata;
+	const char *p;
 
 	receive(w->fd);
-	return count(w->word) >= w->n;
+	while (got.data && (p = memmem(got.data + w->n_searched, got.len - w->n_searched, w->word,
+				       strlen(w->word)))) {
+		w->n_found++;
+		w->n_searched = (size_t)(p - got.data) + strlen(w->word);
+	}
+	/* The rest may be the beginning of one. */
+	if (got.len > w->n_searched + strlen(w->word))
+		w->n_searched = got.len - strlen(w->word);
+	return w->n_found >= w->n;
 }
 
 static void wait_for(int fd, const char *word, unsigned int n)
 {
-	struct wanted w = { fd, word, n };
+	struct wanted w = { .fd = fd, .word = word, .n = n };
 
 	app_wait(&app, has_come, &w);
 	assert_int_equal(count(word), n);
@@ -111,10 +124,11 @@ static void turns(unsigned int n)
 /* Each event has an id, and they rise. */
 static void check_ids(unsigned int n)
 {
+	const char *end = got.data + got.len;
 	uint64_t last = 0;
 	unsigned int found = 0;
 
-	for (const char *p = got.data; (p = strstr(p, "\nid: ")); p++) {
+	for (const char *p = got.data; (p = memmem(p, (size_t)(end - p), "\nid: ", 5)); p++) {
 		uint64_t id = strtoull(p + 5, NULL, 10);
 
 		assert_true(id > last);
@@ -167,7 +181,7 @@ static void test_history_first(_unused_ void **state)
 /* Far more than it may leave unread: what has no room is read from the spool later, in order. */
 static void test_a_client_that_reads_slowly(_unused_ void **state)
 {
-	unsigned int n = 8 * LIMIT_ADMIN_PENDING / 7000;
+	unsigned int n = 4 * LIMIT_ADMIN_PENDING / 7000;
 	int fd = follow("");
 
 	wait_for(fd, "\r\n\r\n", 1);

@@ -144,7 +144,8 @@ static void test_families(_unused_ void **state)
 /* Many databases come in pieces; between them a reload may have changed which there are. */
 static void test_pieces(_unused_ void **state)
 {
-	struct relay_database **real = app.relay->databases, **many = calloc(1000, sizeof(*many));
+	struct relay_database **real = app.relay->databases,
+			      **many = calloc(1000, sizeof(struct relay_database *));
 	struct relay_database *made = calloc(1000, sizeof(*made));
 	struct database_conf *confs = calloc(1000, sizeof(*confs));
 	_cleanup_(strbuf_done) struct strbuf b = STRBUF_INIT;
