@@ -178,6 +178,35 @@ static void test_history_first(_unused_ void **state)
 	(void)close(fd);
 }
 
+/* What comes while the history is read falls into no gap between the two: changes come all the time until many have
+ * been handed on live. */
+static void test_changes_that_come_meanwhile(_unused_ void **state)
+{
+	struct wanted some = { .word = "event: change\n" };
+	unsigned int n = 250, n_live = 0;
+
+	for (unsigned int i = 0; i < n; i++)
+		admit(10);
+	some.fd = follow("&after=0");
+	some.n = UINT32_MAX;
+	while (n_live < 50) {
+		admit(10);
+		n++;
+		/* The next one comes at once; later on after a while, too, so that history ends. */
+		for (unsigned int i = 0; i < 1u << (n > 550 ? n % 9 : 0); i++) {
+			if (n > 550 && some.n_found == n)
+				break;
+			turns(1);
+			(void)has_come(&some);
+			(void)poll(NULL, 0, 1);
+		}
+		n_live += some.n_found == n;
+	}
+	wait_for(some.fd, "event: change\n", n);
+	check_ids(n);
+	(void)close(some.fd);
+}
+
 /* Far more than it may leave unread: what has no room is read from the spool later, in order. */
 static void test_a_client_that_reads_slowly(_unused_ void **state)
 {
@@ -218,6 +247,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_from_now_on),
 		TEST(test_history_first),
+		TEST(test_changes_that_come_meanwhile),
 		TEST(test_a_client_that_reads_slowly),
 		TEST(test_shows_that_it_lives),
 	};
