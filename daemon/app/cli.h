@@ -66,3 +66,4 @@ int cli_replay(struct cli *c);
 int cli_dead_list(struct cli *c);
 int cli_dead_retry(struct cli *c);
 int cli_dead_drop(struct cli *c);
+int cli_spool(struct cli *c);

@@ -121,15 +121,54 @@ static size_t count(const struct json_value *list)
 	return n;
 }
 
+/* "12.3 MiB". */
+static const char *size(char buf[32], const char *bytes)
+{
+	static const char *const units[] = { "bytes", "KiB", "MiB", "GiB", "TiB" };
+	double n = strtod(bytes, NULL);
+	size_t i = 0;
+
+	for (; n >= 1024 && i + 1 < ARRAY_SIZE(units); i++)
+		n /= 1024;
+	(void)snprintf(buf, 32, i == 0 || n >= 100 ? "%.0f %s" : "%.1f %s", n, units[i]);
+	return buf;
+}
+
+static bool is_true(const struct json_value *object, const char *key)
+{
+	const struct json_value *v = json_get(object, key);
+
+	return v && v->type == JSON_BOOLEAN && v->boolean;
+}
+
+static void add_spool(struct strbuf *b, const struct json_value *spool, bool colours)
+{
+	char used[32], max[32];
+
+	if (!spool || spool->type != JSON_OBJECT)
+		return;
+	strbuf_addf(b, "spool: %s of %s, %s dead letters",
+		    size(used, cli_text(spool, "size_bytes")),
+		    size(max, cli_text(spool, "max_bytes")), cli_text(spool, "dead_letters"));
+	if (!is_true(spool, "healthy")) {
+		strbuf_add_str(b, ", ");
+		add_coloured(b, COLOUR_BAD, colours, "it cannot be written");
+	}
+	if (is_true(spool, "full")) {
+		strbuf_add_str(b, ", ");
+		add_coloured(b, COLOUR_BAD, colours, "it is full");
+	}
+	strbuf_add_char(b, '\n');
+}
+
 static void add_head(struct strbuf *b, const struct json_value *root,
 		     const struct json_value *databases, const struct json_value *sinks)
 {
 	usec_t now = time_of(root, "now"), started = time_of(root, "started");
-	const struct json_value *ready = json_get(root, "ready");
 	char up[32], lag[32];
 
 	strbuf_addf(b, "schemarelay %s, %s for %s, process %s, loop lag %s\n",
-		    cli_text(root, "version"), ready && ready->boolean ? "running" : "starting",
+		    cli_text(root, "version"), is_true(root, "ready") ? "running" : "starting",
 		    duration(up, usec_sub(now, started)), cli_text(root, "pid"),
 		    duration(lag, cli_seconds(root, "loop_lag_seconds")));
 	strbuf_addf(b, "%zu of %zu databases listening, %zu of %zu sinks delivering\n",
@@ -152,6 +191,7 @@ static int format(const struct cli *c, const struct json_value *root, struct str
 	if (!databases || !sinks)
 		return cli_fail(EXIT_FAILURE, "the daemon's answer is not understood");
 	add_head(b, root, databases, sinks);
+	add_spool(b, json_get(root, "spool"), c->colour);
 	table_init(&t, database_columns, ARRAY_SIZE(database_columns));
 	for (const struct json_value *v = databases->children; v; v = v->next)
 		add_database(&t, v, time_of(root, "now"));

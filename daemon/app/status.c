@@ -79,6 +79,21 @@ struct answer {
 	char last[LIMIT_NAME + 1]; /* "": before the first */
 };
 
+static void add_spool(struct strbuf *b, const struct store *store)
+{
+	struct store_stats stats;
+
+	store_get_stats(store, &stats);
+	json_open_member(b, "spool", '{');
+	json_member_bool(b, "healthy", stats.health == STORE_HEALTHY);
+	json_member_bool(b, "full", stats.full);
+	json_member_uint(b, "size_bytes", stats.size_bytes);
+	json_member_uint(b, "max_bytes", stats.max_bytes);
+	json_member_uint(b, "pending_bytes", stats.pending_bytes);
+	json_member_uint(b, "dead_letters", stats.n_dead_letters);
+	json_close(b, '}');
+}
+
 static void add_head(struct answer *w, struct strbuf *b)
 {
 	const struct relay *r = w->admin->relay;
@@ -93,6 +108,7 @@ static void add_head(struct answer *w, struct strbuf *b)
 	json_member_bool(b, "ready", r->ready);
 	json_member_bool(b, "stopping", r->stopping);
 	json_member_seconds(b, "loop_lag_seconds", loop_lag(r->loop));
+	add_spool(b, r->store);
 	json_open_member(b, "databases", '[');
 }
 

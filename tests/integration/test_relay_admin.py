@@ -1,11 +1,10 @@
 """The admin socket: what it shows, whom it lets in, and that nobody there holds up the daemon."""
 
-import contextlib
 import json
 import os
+import re
 import shutil
 import socket
-import sqlite3
 import stat
 import subprocess
 import time
@@ -39,6 +38,7 @@ def test_status(pg, relay, stage, webhooks):
     told = r.admin.status()
     assert told["ready"] and not told["stopping"] and told["pid"] == r.process.pid
     assert told["configuration"] == str(r.config_path) and told["loop_lag_seconds"] < 60
+    assert told["spool"].items() >= {"healthy": True, "full": False, "max_bytes": 1 << 30, "dead_letters": 0}.items() and told["spool"]["size_bytes"] > 0
     assert list(told["databases"]) == ["down", "good", "lost"] and list(told["sinks"]) == ["failing", "well"]
     one = told["databases"]["good"]
     assert (one["state"], one["condition"], one["mode"], one["changes"], one["error"]) == ("listening", "ok", "journal", 3, None)
@@ -60,7 +60,7 @@ def test_status(pg, relay, stage, webhooks):
     assert rows[3][0] == "lost" and "Connection refused" in rows[3][6]
     assert rows[5][:2] == ["failing", "webhook"] and rows[5][3] == "3" and rows[5][5].startswith("HTTP 503")
     assert rows[6] == ["well", "webhook", "open", "0", "", ""]
-    assert "2 of 3 databases listening" in shown.stdout
+    assert "2 of 3 databases listening" in shown.stdout and re.search(r"^spool: [\d.]+ KiB of 1.0 GiB, 0 dead letters$", shown.stdout, re.MULTILINE)
     assert json.loads(r.command("status", "--json").stdout)["pid"] == r.process.pid
 
 
@@ -240,15 +240,17 @@ def test_metrics(pg, relay, stage, webhooks):
 
 
 def test_what_is_known_already_is_counted(pg, relay, stage, webhook):
-    """A spool that has lost its cursor: the journal is read again, and nothing is sent twice."""
+    """Another journal, it seems: it is read from its first row, and nothing is sent twice."""
     s = stage(pg)
-    r = relay(databases={"one": s.conf}, sinks={"hook": hook_to(webhook)}).start()
+    r = relay(databases={"one": s.conf}, sinks={"hook": hook_to(webhook, match={"resync": False})}).start()
     s.tables("t", 4)
     wait_all({"one": s}, [webhook])
-    r.stop()
-    with contextlib.closing(sqlite3.connect(r.path("state/spool.db"))) as db, db:
-        db.execute("DELETE FROM cursor")
-    r.start()
-    wait_until(lambda: sample(r.admin.get("/metrics").text, "changes_duplicate_total", database="one") == 4, "4 known changes")
+    r.expect("a resync goes to every sink \\(identity_changed\\)")
+    s.sql("UPDATE schema_notifications.meta SET install_id = gen_random_uuid()")
+    r.admin.post("/api/v1/databases/one/reconnect")
+    r.wait_for(
+        lambda: sample(r.admin.get("/metrics").text, "changes_duplicate_total", database="one") == 4,
+        lambda: f"4 known changes: {r.admin.get('/metrics').text}",
+    )
     s.table("more")
     wait_all({"one": s}, [webhook])

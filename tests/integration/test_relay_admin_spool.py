@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from harness.changes import arrived, check_events, wait_all
-from harness.relay import binary, environment
+from harness.relay import binary, environment, run
 from harness.wait import wait_until
 
 QUICK = {"initial": "50ms", "max": "100ms"}
@@ -372,3 +372,26 @@ def test_who_asks_may_leave(pg, relay, stage, webhook):
         with contextlib.closing(r.admin.raw()) as client:
             client.sendall(request)
     wait_until(lambda: r.admin.post("/api/v1/replay", all=True).status == 200, "nobody is in the way")
+
+
+# --- the file -------------------------------------------------------------------------------------
+
+
+def test_a_spool_without_its_daemon(with_dead, tmp_path):
+    r, s, webhook = with_dead
+    path = r.path("state/spool.db")
+    busy = run("spool", path)
+    assert busy.returncode == 1 and not busy.stdout and busy.stderr.startswith("schemarelay: ") and busy.stderr.count("\n") == 1
+    r.command("pause", "sink", "hook")
+    s.table("owed")
+    r.wait_for(lambda: r.admin.sink("hook")["owed"] == 1, "a change that is owed")
+    r.stop()
+    shown = run("spool", path)
+    assert shown.returncode == 0 and "hook" in shown.stdout and "one" in shown.stdout and not shown.stderr
+    assert isinstance(json.loads(run("spool", path, "--json").stdout), dict)
+    for wrong in (str(tmp_path / "none"), str(tmp_path)):
+        done = run("spool", wrong)
+        assert done.returncode == 1 and not done.stdout and done.stderr.startswith("schemarelay: ")
+        told = run("spool", wrong, "--json")
+        assert told.returncode == 1 and json.loads(told.stdout)["error"]
+    assert run("spool").returncode == run("spool", path, path).returncode == run("spool", path, "--config", "x").returncode == 2
