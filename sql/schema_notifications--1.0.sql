@@ -29,7 +29,7 @@ BEGIN
 				AND (c.relname IN ('journal', 'meta', 'handed_over')
 					AND (c.relkind <> 'r' OR c.relrowsecurity
 						OR EXISTS (SELECT FROM pg_rewrite r WHERE r.ev_class = c.oid))
-				OR c.relname IN ('handed_over_at', 'server', 'database') AND c.relkind <> 'S')
+				OR c.relname = 'handed_over_at' AND c.relkind <> 'S')
 			LIMIT 1;
 	END IF;
 	IF foreign_object IS NOT NULL THEN
@@ -61,12 +61,13 @@ BEGIN
 		UNION ALL
 		SELECT CASE relkind WHEN 'S' THEN 'SEQUENCE ' ELSE 'TABLE ' END || oid::regclass
 			FROM pg_class WHERE relkind IN ('r', 'S') AND relnamespace = 'schema_notifications'::regnamespace
-			AND relname IN ('journal', 'journal_id_seq', 'meta', 'handed_over', 'handed_over_at', 'server', 'database')
+			AND relname IN ('journal', 'journal_id_seq', 'meta', 'handed_over', 'handed_over_at')
 		UNION ALL
 		SELECT 'FUNCTION ' || oid::regprocedure
 			FROM pg_proc WHERE pronamespace = 'schema_notifications'::regnamespace
-			AND proname IN ('object_text', 'on_ddl_command_end', 'on_sql_drop', 'payload', 'plain_identity', 'prune', 'record',
-				'skip_row')
+			AND proname IN ('changed', 'client', 'database_name', 'database_oid', 'dropped', 'first_keys', 'hand_over', 'object_text',
+				'on_ddl_command_end', 'on_sql_drop', 'payload', 'plain_identity', 'prune', 'record', 'ring', 'skip_row',
+				'system_identifier')
 	LOOP
 		EXECUTE 'ALTER EXTENSION schema_notifications ADD ' || object;
 	END LOOP;
@@ -75,10 +76,10 @@ $adopt$;
 
 -- From here on the text is the same in install.sql: sql/make-install.sh copies it.
 -- BEGIN BODY
--- The model. An event trigger on ddl_command_end writes one row into the journal for each DDL
--- command, in the command's own transaction, and rings the doorbell (NOTIFY schema_changed).
--- What happened to dropped objects is only known in sql_drop, which fires before it: that trigger
--- hands them over.
+-- The model. Each DDL command makes one row in the journal, in its own transaction, and rings the doorbell
+-- (NOTIFY schema_changed). ddl_command_end, which fires once a command, sees to that. Which objects were dropped is
+-- only known in sql_drop, which fires before it: a DROP's row is written there, and what other commands dropped is
+-- handed over. The session's memory for this is the currval() of a sequence.
 --
 -- The invariants:
 -- 1. A user's command never fails because of us. Whatever goes wrong inside becomes a WARNING.
@@ -88,7 +89,7 @@ $adopt$;
 --    search_path, and a SET for every setting that reaches the code below.
 -- 3. No table is read with the user's snapshot: under SERIALIZABLE such a read can fail the
 --    user's COMMIT. The journal is only written; the hand-over's row is fetched by its address.
--- 4. The normal path raises no error inside and takes one subtransaction.
+-- 4. The normal path raises no error inside, and takes one subtransaction that writes.
 
 -- A publication FOR ALL TABLES would bring the publisher's meta: its one row would collide in the
 -- first copy, and later changes would overwrite the install_id. A replication worker, and only
@@ -145,26 +146,37 @@ BEGIN
 		) WITH (vacuum_truncate = false);
 	END IF;
 
-	-- Where the newest hand-over of this session lies: block * 65536 + line, 0 for nowhere.
-	-- What counts is currval(), which is private to the session, and which nobody can change
-	-- who may not use the sequence.
+	-- What counts is currval(), which is private to the session, and which nobody can change who may not use the
+	-- sequence: 0 for nothing; the address of the newest hand-over's row, block * 65536 + line; the largest number
+	-- for a hand-over that failed; and below 0 the transaction, as -xid, in which a DROP's row was written.
 	IF to_regclass('schema_notifications.handed_over_at') IS NULL THEN
-		CREATE SEQUENCE schema_notifications.handed_over_at MINVALUE 0 START 0;
-	END IF;
-
-	-- The server's system identifier and the database's oid, kept for the session in the same way:
-	-- asking for them reads a file and joins a table, a sixth of all that we cost.
-	IF to_regclass('schema_notifications.server') IS NULL THEN
-		CREATE SEQUENCE schema_notifications.server MINVALUE -9223372036854775808;
-	END IF;
-	IF to_regclass('schema_notifications.database') IS NULL THEN
-		CREATE SEQUENCE schema_notifications.database;
+		EXECUTE format('CREATE %s SEQUENCE schema_notifications.handed_over_at MINVALUE -9223372036854775808 START 0',
+			CASE WHEN current_setting('server_version_num')::int >= 150000 THEN 'UNLOGGED' END);
 	END IF;
 END
 $tables$;
 
 INSERT INTO schema_notifications.meta (version) VALUES ('1.0')
 	ON CONFLICT (singleton) DO UPDATE SET version = excluded.version;
+
+-- What stays the same as long as a session lives. Each session makes its own plans, and the planner puts the values of
+-- immutable functions into them: these are asked once a session, and not once a command.
+CREATE OR REPLACE FUNCTION schema_notifications.system_identifier() RETURNS bigint
+LANGUAGE sql IMMUTABLE AS $function$
+	SELECT system_identifier FROM pg_control_system()
+$function$;
+CREATE OR REPLACE FUNCTION schema_notifications.database_oid() RETURNS oid
+LANGUAGE sql IMMUTABLE AS $function$
+	SELECT oid FROM pg_database WHERE datname = current_database()
+$function$;
+CREATE OR REPLACE FUNCTION schema_notifications.database_name() RETURNS text
+LANGUAGE sql IMMUTABLE AS $function$
+	SELECT to_json(current_database())::text
+$function$;
+CREATE OR REPLACE FUNCTION schema_notifications.client() RETURNS text
+LANGUAGE sql IMMUTABLE AS $function$
+	SELECT coalesce('"' || host(inet_client_addr()) || '"', 'null')
+$function$;
 
 -- Delete what is past its retention: never what a running transaction could still have to be
 -- compared with, never more than 1,000 rows, and without waiting for anybody. meta's row is the
@@ -184,25 +196,29 @@ BEGIN
 		RETURN 0;
 	END IF;
 	BEGIN
+		-- Mostly nothing is due. That shall be quick to see.
+		IF NOT EXISTS (SELECT FROM (SELECT j.recorded_at FROM schema_notifications.journal j ORDER BY j.id LIMIT 1000) j
+			WHERE j.recorded_at < (SELECT clock_timestamp() - m.retention FROM schema_notifications.meta m))
+		THEN
+			RETURN 0;
+		END IF;
 		SELECT m.retention INTO keep FROM schema_notifications.meta m FOR UPDATE SKIP LOCKED;
 		IF NOT FOUND THEN
 			RETURN 0;
 		END IF;
 		WITH present AS (
-			SELECT system_identifier, (SELECT oid FROM pg_database WHERE datname = current_database()) AS database_oid,
-				pg_snapshot_xmin(pg_current_snapshot()) AS oldest_running, clock_timestamp() - keep AS limit_at
-			FROM pg_control_system()
+			SELECT pg_snapshot_xmin(pg_current_snapshot()) AS oldest_running, clock_timestamp() - keep AS limit_at
 		), oldest AS (
 			SELECT j.event_id FROM schema_notifications.journal j ORDER BY j.id LIMIT 1000
 		), locked AS (
-			SELECT j.event_id, j.xid,
-				(j.system_identifier, j.database_oid) = (p.system_identifier, p.database_oid) AS own
+			SELECT j.event_id, j.xid, (j.system_identifier, j.database_oid)
+					= (schema_notifications.system_identifier(), schema_notifications.database_oid()) AS own
 			FROM schema_notifications.journal j, present p
 			WHERE j.event_id = ANY (ARRAY(SELECT event_id FROM oldest))
 				AND j.recorded_at < p.limit_at
 				-- The xids of rows that came from elsewhere mean nothing here.
-				AND (j.xid < p.oldest_running
-					OR (j.system_identifier, j.database_oid) <> (p.system_identifier, p.database_oid))
+				AND (j.xid < p.oldest_running OR (j.system_identifier, j.database_oid)
+					<> (schema_notifications.system_identifier(), schema_notifications.database_oid()))
 			FOR UPDATE OF j SKIP LOCKED
 		)
 		SELECT array_agg(event_id), (array_agg(xid ORDER BY xid DESC) FILTER (WHERE own))[1]
@@ -221,8 +237,29 @@ BEGIN
 END
 $function$;
 
--- One object, and a whole row. These two vanish: the planner puts their bodies where they are called.
+-- The parts of a row and of the doorbell. These vanish: the planner puts their bodies where they are called.
 -- Types, tags and addresses are the server's own words, and need no escapes.
+CREATE OR REPLACE FUNCTION schema_notifications.first_keys(tag text) RETURNS text
+LANGUAGE sql AS $function$
+	-- An interval for UTC: what a zone's name means depends on the session.
+	SELECT format('{"type": "ddl_command_end", "tag": "%s", "timestamp": "%s"', $1,
+		to_char(clock_timestamp() AT TIME ZONE interval '0', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'))
+$function$;
+
+CREATE OR REPLACE FUNCTION schema_notifications.payload(first_keys text, objects text, extra text) RETURNS json
+LANGUAGE sql AS $function$
+	SELECT format('%s, "database": %s, "user": %s, "role": %s, "application": %s, "client": %s, "objects": [%s]%s}',
+		$1, schema_notifications.database_name(), to_json(session_user),
+		coalesce(to_json(nullif(current_setting('role'), 'none')), 'null'),
+		to_json(current_setting('application_name')), schema_notifications.client(), $2, $3)::json
+$function$;
+
+CREATE OR REPLACE FUNCTION schema_notifications.ring(first_keys text) RETURNS text
+LANGUAGE sql AS $function$
+	SELECT CASE WHEN lower(current_setting('schema_notifications.notify', true)) IN ('off', 'false', 'no', '0') THEN NULL
+		ELSE pg_notify('schema_changed', $1 || '}')::text END
+$function$;
+
 CREATE OR REPLACE FUNCTION schema_notifications.object_text(object_type text, schema_name text,
 	identity text, command text, temporary boolean)
 RETURNS text LANGUAGE sql AS $function$
@@ -231,13 +268,14 @@ RETURNS text LANGUAGE sql AS $function$
 		$4, CASE WHEN $5 THEN 'true' ELSE 'false' END)
 $function$;
 
-CREATE OR REPLACE FUNCTION schema_notifications.payload(base text, objects text, extra text)
-RETURNS json LANGUAGE sql AS $function$
-	SELECT format('%s, "database": %s, "user": %s, "role": %s, "application": %s, "client": %s, "objects": [%s]%s}',
-		$1, to_json(current_database()), to_json(session_user),
-		coalesce(to_json(nullif(current_setting('role'), 'none')), 'null'),
-		to_json(current_setting('application_name')),
-		coalesce('"' || host(inet_client_addr()) || '"', 'null'), $2, $3)::json
+-- What the command made and changed. CREATE TABLE makes the sequence of a serial column before the
+-- table: which objects the command is named after is told, too.
+CREATE OR REPLACE FUNCTION schema_notifications.changed(tag text)
+RETURNS TABLE (object text, named boolean, in_script boolean) LANGUAGE sql STABLE AS $function$
+	SELECT schema_notifications.object_text(c.object_type, c.schema_name, c.object_identity, c.command_tag,
+			c.schema_name IS NOT DISTINCT FROM 'pg_temp'),
+		c.command_tag = $1, c.in_extension
+	FROM pg_event_trigger_ddl_commands() c OFFSET 0
 $function$;
 
 -- The server writes down what was dropped while it drops it, under the session's quote_all_identifiers:
@@ -248,114 +286,85 @@ LANGUAGE sql SET quote_all_identifiers = off AS $function$
 		FROM regexp_matches($1, '([^"]+)|"((?:[^"]|"")*)"', 'g') WITH ORDINALITY AS p (part, place)
 $function$;
 
--- sql_drop fires before ddl_command_end, with what the command dropped. It is kept for it: JSON texts,
--- at most 100, what the command names first.
-CREATE OR REPLACE FUNCTION schema_notifications.on_sql_drop() RETURNS event_trigger
-LANGUAGE plpgsql SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-SET lock_timeout = 0
-SET exit_on_error = off
-AS $function$
+-- What the command dropped. Row types, array types, TOAST tables and the rules inside views come and go with their
+-- owner: no command names them.
+CREATE OR REPLACE FUNCTION schema_notifications.dropped(quoted boolean)
+RETURNS TABLE (object text, named boolean) LANGUAGE sql STABLE AS $function$
+	SELECT schema_notifications.object_text(o.object_type, o.schema_name,
+			CASE WHEN $1 THEN schema_notifications.plain_identity(o.object_identity) ELSE o.object_identity END,
+			'DROP ' || upper(o.object_type COLLATE "C"), o.is_temporary),
+		o.original
+	FROM pg_event_trigger_dropped_objects() o
+	WHERE o.original
+		OR (o.normal OR o.object_type NOT IN ('type', 'composite type'))
+			AND o.schema_name IS DISTINCT FROM 'pg_toast'
+			AND o.object_identity NOT LIKE '"_RETURN" on %' OFFSET 0
+$function$;
+
+-- Keeps what a command dropped until its end: at most 100 texts, what the command names first. Returns their address.
+CREATE OR REPLACE FUNCTION schema_notifications.hand_over(tag text) RETURNS bigint
+LANGUAGE plpgsql AS $function$
 DECLARE
 	address bigint;
-	begun boolean;
 BEGIN
-	LOOP
+	INSERT INTO schema_notifications.handed_over AS h (xid, previous, objects, total)
+		SELECT pg_current_xact_id(), currval('schema_notifications.handed_over_at'),
+			coalesce((array_agg(d.object) FILTER (WHERE d.named) || array_agg(d.object) FILTER (WHERE NOT d.named))[1:100],
+				'{}'),
+			count(*)
+		FROM schema_notifications.dropped(current_setting('quote_all_identifiers') = 'on') d
+		RETURNING setval('schema_notifications.handed_over_at',
+			((h.ctid::text::point)[0] * 65536 + (h.ctid::text::point)[1])::bigint)
+		INTO address;
+	RETURN address;
+EXCEPTION
+	WHEN statement_too_complex THEN
+		RAISE;
+	WHEN OTHERS THEN
 		BEGIN
-			-- Row types, array types, TOAST tables and the rules inside views come and
-			-- go with their owner: no command names them.
-			INSERT INTO schema_notifications.handed_over AS h (xid, previous, objects, total)
-				SELECT pg_current_xact_id(), currval('schema_notifications.handed_over_at'),
-					coalesce((array_agg(d.object) FILTER (WHERE d.original)
-						|| array_agg(d.object) FILTER (WHERE NOT d.original))[1:100], '{}'),
-					count(*)
-				FROM (SELECT o.original, schema_notifications.object_text(o.object_type, o.schema_name,
-						CASE WHEN current_setting('quote_all_identifiers') = 'off' THEN o.object_identity
-							ELSE schema_notifications.plain_identity(o.object_identity) END,
-						'DROP ' || upper(o.object_type COLLATE "C"), o.is_temporary) AS object
-					FROM pg_event_trigger_dropped_objects() o
-					WHERE o.original
-						OR (o.normal OR o.object_type NOT IN ('type', 'composite type'))
-							AND o.schema_name IS DISTINCT FROM 'pg_toast'
-							AND o.object_identity NOT LIKE '"_RETURN" on %') d
-				RETURNING setval('schema_notifications.handed_over_at',
-					((h.ctid::text::point)[0] * 65536 + (h.ctid::text::point)[1])::bigint)
-				INTO address;
-			RETURN;
-		EXCEPTION
-			WHEN statement_too_complex THEN
-				RAISE;
-			WHEN OTHERS THEN
-				BEGIN
-					IF begun IS NULL AND SQLSTATE = '55000' THEN
-						-- currval() in a session that has never handed anything over.
-						address := setval('schema_notifications.handed_over_at', 0);
-						begun := true;
-					ELSE
-						-- The largest number: something was dropped, and is not known.
-						address := setval('schema_notifications.handed_over_at', 9223372036854775807);
-						RETURN;
-					END IF;
-				EXCEPTION
-					WHEN OTHERS THEN
-						RAISE WARNING 'schema_notifications: what this % dropped was not recorded: %',
-							tg_tag, SQLERRM;
-						RETURN;
-				END;
+			RETURN setval('schema_notifications.handed_over_at', 9223372036854775807);
+		EXCEPTION WHEN OTHERS THEN
+			RAISE WARNING 'schema_notifications: what this % dropped was not recorded: %', tag, SQLERRM;
+			RETURN NULL;
 		END;
-	END LOOP;
 END
 $function$;
 
--- Records the command that ends, whatever the circumstances, and returns the row's id: -1 when that
--- failed, NULL when the command is part of an extension's script. Only ever called by the trigger below, when its short way does not do.
-CREATE OR REPLACE FUNCTION schema_notifications.record(base text, tag text) RETURNS bigint
-LANGUAGE plpgsql AS $function$
+-- Records the command that ends, whatever the circumstances, and returns the row's id: -1 when that failed, NULL when
+-- the command is part of an extension's script. Called when the triggers' own ways do not do.
+CREATE OR REPLACE FUNCTION schema_notifications.record(first_keys text, tag text) RETURNS bigint
+LANGUAGE plpgsql
+-- Any other scan of handed_over would be one that SERIALIZABLE takes note of.
+SET enable_tidscan = on
+AS $function$
 DECLARE
 	objects text[];
 	total bigint;
 	in_script boolean;
-	newest bigint;
 	place bigint;
 	handed text[];
 	handed_total bigint;
 	dropped text[];
 	joined text;
 	row_id bigint;
-	begun boolean := false;
 	incomplete boolean := false;
 BEGIN
 	LOOP
 		BEGIN
-			-- In a session's first command none of them is defined, or only the first.
-			IF NOT begun THEN
-				newest := currval('schema_notifications.handed_over_at');
-				row_id := currval('schema_notifications.server');
-			ELSE
-				IF newest IS NULL THEN
-					newest := setval('schema_notifications.handed_over_at', 0);
-				END IF;
-				row_id := setval('schema_notifications.server',
-					(SELECT system_identifier FROM pg_control_system()));
-				row_id := setval('schema_notifications.database',
-					(SELECT oid::bigint FROM pg_database WHERE datname = current_database()));
-			END IF;
-			place := newest;
-			dropped := NULL;
-
 			IF incomplete THEN
 				objects := NULL;
+				dropped := NULL;
 				total := 0;
-				in_script := false;
+				BEGIN
+					row_id := setval('schema_notifications.handed_over_at', 0);
+				EXCEPTION WHEN OTHERS THEN
+				END;
 			ELSE
-				SELECT array_agg(d.object) FILTER (WHERE d.named)
-						|| array_agg(d.object) FILTER (WHERE NOT d.named),
-					count(*), bool_and(d.in_extension)
+				place := currval('schema_notifications.handed_over_at');
+				SELECT array_agg(c.object) FILTER (WHERE c.named) || array_agg(c.object) FILTER (WHERE NOT c.named),
+					count(*), bool_and(c.in_script)
 				INTO objects, total, in_script
-				FROM (SELECT c.in_extension, c.command_tag = tag AS named,
-						schema_notifications.object_text(c.object_type, c.schema_name, c.object_identity,
-							c.command_tag, c.schema_name IS NOT DISTINCT FROM 'pg_temp') AS object
-					FROM pg_event_trigger_ddl_commands() c) d;
+				FROM schema_notifications.changed(tag) c;
 
 				-- All of them: CREATE EXTENSION itself may list its script's commands, too.
 				-- A command of an extension's script that leaves no object (a DROP)
@@ -372,38 +381,42 @@ BEGIN
 							in_script := false;
 					END;
 				END IF;
-			END IF;
 
-			-- The script's commands belong to the row of its CREATE or ALTER EXTENSION.
-			IF in_script THEN
-				IF total > 0 THEN
-					INSERT INTO schema_notifications.handed_over AS h (xid, previous, objects, total)
-						VALUES (pg_current_xact_id(), place, objects[1:100], total)
-						RETURNING setval('schema_notifications.handed_over_at',
-							((h.ctid::text::point)[0] * 65536 + (h.ctid::text::point)[1])::bigint)
-						INTO place;
+				-- The script's commands belong to the row of its CREATE or ALTER EXTENSION.
+				IF in_script THEN
+					IF total > 0 THEN
+						INSERT INTO schema_notifications.handed_over AS h (xid, previous, objects, total)
+							VALUES (pg_current_xact_id(), place, objects[1:100], total)
+							RETURNING setval('schema_notifications.handed_over_at',
+								((h.ctid::text::point)[0] * 65536 + (h.ctid::text::point)[1])::bigint)
+							INTO place;
+					END IF;
+					RETURN NULL;
 				END IF;
-				RETURN NULL;
-			END IF;
 
-			-- Forgotten first: whatever happens, the next command must not find it.
-			row_id := setval('schema_notifications.handed_over_at', 0);
-			WHILE place > 0 AND NOT incomplete LOOP
-				IF place = 9223372036854775807 THEN
-					incomplete := true;
-					EXIT;
+				-- Forgotten first: whatever happens, the next command must not find it.
+				row_id := setval('schema_notifications.handed_over_at', 0);
+				WHILE place > 0 LOOP
+					IF place = 9223372036854775807 THEN
+						incomplete := true;
+						EXIT;
+					END IF;
+					-- An address that a rolled back command left behind finds nothing.
+					DELETE FROM schema_notifications.handed_over h
+						WHERE h.ctid = format('(%s,%s)', place / 65536, place % 65536)::tid
+							AND h.xid = pg_current_xact_id()
+						RETURNING h.previous, h.objects, h.total
+						INTO place, handed, handed_total;
+					EXIT WHEN NOT FOUND;
+					total := total + handed_total;
+					-- The walk goes back in time.
+					dropped := (handed || dropped)[1:100];
+				END LOOP;
+				-- A DROP that has not ended yet: this command was run by another event trigger in between.
+				IF place < 0 AND txid_status(-place) = 'in progress' THEN
+					row_id := setval('schema_notifications.handed_over_at', place);
 				END IF;
-				-- An address that a rolled back command left behind finds nothing.
-				DELETE FROM schema_notifications.handed_over h
-					WHERE h.ctid = format('(%s,%s)', place / 65536, place % 65536)::tid
-						AND h.xid = pg_current_xact_id()
-					RETURNING h.previous, h.objects, h.total
-					INTO place, handed, handed_total;
-				EXIT WHEN NOT FOUND;
-				total := total + handed_total;
-				-- The walk goes back in time.
-				dropped := (handed || dropped)[1:100];
-			END LOOP;
+			END IF;
 
 			objects := (objects || dropped)[1:100];
 			joined := array_to_string(objects, ', ');
@@ -413,116 +426,148 @@ BEGIN
 			END LOOP;
 
 			INSERT INTO schema_notifications.journal AS j (system_identifier, database_oid, payload)
-				SELECT currval('schema_notifications.server'),
-					currval('schema_notifications.database')::oid,
-					schema_notifications.payload(base, joined,
+				VALUES (schema_notifications.system_identifier(), schema_notifications.database_oid(),
+					schema_notifications.payload(first_keys, joined,
 						CASE WHEN total > coalesce(cardinality(objects), 0)
 							THEN format(', "objects_total": %s, "truncated": true', total) ELSE '' END
-						|| CASE WHEN incomplete THEN ', "incomplete": true' ELSE '' END)
+						|| CASE WHEN incomplete THEN ', "incomplete": true' ELSE '' END))
 				RETURNING j.id INTO row_id;
 			RETURN row_id;
 		EXCEPTION
 			WHEN statement_too_complex THEN
 				RAISE;
 			WHEN OTHERS THEN
-				IF SQLSTATE = '55000' AND NOT begun THEN
-					-- currval() of what is not defined yet.
-					begun := true;
-				ELSIF NOT incomplete THEN
-					incomplete := true;
-				ELSE
+				IF incomplete THEN
 					RAISE WARNING 'schema_notifications: this % was not recorded: %', tag, SQLERRM;
 					RETURN -1;
 				END IF;
+				incomplete := true;
 		END;
 	END LOOP;
 END
 $function$;
 
--- In a hurry: each expression here is prepared anew in each transaction, and makes each change of the
--- catalog slower. So two statements do the whole of it in the usual cases, which are a command
--- that dropped nothing, and one that dropped something; what neither can do is left to record().
+-- The two triggers are in a hurry: they make each change of the catalog slower. Each expression here is prepared anew
+-- in each transaction, each saved plan is looked at again for each table that changes, and so each has one statement
+-- that does all in the usual case, and leaves what that cannot do to the functions above.
+
+-- sql_drop fires before ddl_command_end. A DROP has nothing more to tell then: its row is written here, and what is
+-- left to its end is to see that this was done. What any other command dropped is handed over.
+CREATE OR REPLACE FUNCTION schema_notifications.on_sql_drop() RETURNS event_trigger
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+SET lock_timeout = 0
+SET exit_on_error = off
+AS $function$
+DECLARE
+	first_keys text;
+	row_id bigint;
+	place bigint;
+	begun boolean;
+	nothing text;
+BEGIN
+	LOOP
+		BEGIN
+			-- DROP OWNED also revokes; a script's commands are folded (see record()).
+			IF currval('schema_notifications.handed_over_at') = 0 AND tg_tag LIKE 'DROP %' AND tg_tag <> 'DROP OWNED'
+				AND current_setting('check_function_bodies') = 'on'
+				AND current_setting('quote_all_identifiers') = 'off'
+			THEN
+				first_keys := schema_notifications.first_keys(tg_tag);
+				INSERT INTO schema_notifications.journal AS j (system_identifier, database_oid, payload)
+					SELECT schema_notifications.system_identifier(), schema_notifications.database_oid(),
+						schema_notifications.payload(first_keys, concat_ws(', ',
+							string_agg(d.object, ', ') FILTER (WHERE d.named),
+							string_agg(d.object, ', ') FILTER (WHERE NOT d.named)), '')
+					FROM schema_notifications.dropped(false) d
+					HAVING octet_length(concat_ws(', ',
+						string_agg(d.object, ', ') FILTER (WHERE d.named),
+						string_agg(d.object, ', ') FILTER (WHERE NOT d.named))) <= 8000
+					RETURNING j.id, setval('schema_notifications.handed_over_at',
+						-txid_current() - ((j.xmin::text::bigint - txid_current()) & 4294967295))
+					INTO STRICT row_id, place;
+				nothing := schema_notifications.ring(first_keys);
+				EXIT;
+			END IF;
+		EXCEPTION
+			WHEN statement_too_complex THEN
+				RAISE;
+			WHEN OTHERS THEN
+				BEGIN
+					-- currval() in a session that has not called setval() yet.
+					IF SQLSTATE = '55000' AND begun IS NULL THEN
+						begun := setval('schema_notifications.handed_over_at', 0) = 0;
+						CONTINUE;
+					END IF;
+				EXCEPTION WHEN OTHERS THEN
+				END;
+		END;
+		place := schema_notifications.hand_over(tg_tag);
+		EXIT;
+	END LOOP;
+	IF row_id % 64 = 0 THEN
+		row_id := schema_notifications.prune();
+	END IF;
+END
+$function$;
+
 CREATE OR REPLACE FUNCTION schema_notifications.on_ddl_command_end() RETURNS event_trigger
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 SET quote_all_identifiers = off
 SET lock_timeout = 0
 SET exit_on_error = off
--- Any other scan of handed_over would be one that SERIALIZABLE takes note of.
-SET enable_tidscan = on
 AS $function$
 DECLARE
-	-- An interval for UTC: what a zone's name means depends on the session.
-	base text := format('{"type": "ddl_command_end", "tag": "%s", "timestamp": "%s"', tg_tag,
-		to_char(clock_timestamp() AT TIME ZONE interval '0', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'));
+	first_keys text;
 	row_id bigint;
-	place bigint;
+	begun boolean;
 	nothing text;
 BEGIN
-	BEGIN
-		IF currval('schema_notifications.handed_over_at') = 0 THEN
-			-- What the command is named after comes first: CREATE TABLE makes the sequence of
-			-- a serial column before the table.
-			INSERT INTO schema_notifications.journal AS j (system_identifier, database_oid, payload)
-				SELECT currval('schema_notifications.server'),
-					currval('schema_notifications.database')::oid,
-					schema_notifications.payload(base, array_to_string(c.objects, ', '), '')
-				FROM (SELECT array_agg(e.object) FILTER (WHERE e.named)
-							|| array_agg(e.object) FILTER (WHERE NOT e.named) AS objects,
-						count(*) AS total, bool_and(e.in_extension) AS in_script
-					FROM (SELECT c.in_extension, c.command_tag = tg_tag AS named,
-							schema_notifications.object_text(c.object_type, c.schema_name,
-								c.object_identity, c.command_tag,
-								c.schema_name IS NOT DISTINCT FROM 'pg_temp') AS object
-						FROM pg_event_trigger_ddl_commands() c) e) c
-				WHERE c.in_script IS NOT TRUE
-					AND (c.total BETWEEN 1 AND 100 AND octet_length(array_to_string(c.objects, ', ')) <= 32768
-						OR c.total = 0 AND current_setting('check_function_bodies') = 'on')
-				RETURNING j.id INTO row_id;
-		ELSE
-			WITH handed AS (
-				DELETE FROM schema_notifications.handed_over h
-					-- The SELECT makes it a constant of the scan: a volatile currval() alone
-					-- would be asked for each row.
-					WHERE h.ctid = (SELECT format('(%s,%s)', p / 65536, p % 65536)::tid
-							FROM currval('schema_notifications.handed_over_at') p)
-						AND h.xid = pg_current_xact_id()
-					RETURNING h.previous, h.objects, h.total
-			)
-			INSERT INTO schema_notifications.journal AS j (system_identifier, database_oid, payload)
-				SELECT currval('schema_notifications.server'),
-					currval('schema_notifications.database')::oid,
-					schema_notifications.payload(base, array_to_string(c.objects || h.objects, ', '), '')
-				FROM (SELECT array_agg(e.object) AS objects, count(*) AS total,
-						bool_and(e.in_extension) AS in_script
-					FROM (SELECT c.in_extension,
-							schema_notifications.object_text(c.object_type, c.schema_name,
-								c.object_identity, c.command_tag,
-								c.schema_name IS NOT DISTINCT FROM 'pg_temp') AS object
-						FROM pg_event_trigger_ddl_commands() c) e) c, handed h
-				WHERE c.in_script IS NOT TRUE
-					AND c.total + h.total <= 100 AND h.previous = 0
-					AND octet_length(array_to_string(c.objects || h.objects, ', ')) <= 32768
-					AND (c.total > 0 OR current_setting('check_function_bodies') = 'on')
-				RETURNING j.id, setval('schema_notifications.handed_over_at', 0) INTO row_id, place;
-		END IF;
-		IF row_id IS NULL THEN
-			-- Caught right below: what the statement deleted must come back.
-			RAISE no_data_found;
-		END IF;
-	EXCEPTION
-		WHEN statement_too_complex THEN
-			RAISE;
-		WHEN OTHERS THEN
-			row_id := schema_notifications.record(base, tg_tag);
-	END;
-
+	LOOP
+		BEGIN
+			IF currval('schema_notifications.handed_over_at') = 0 THEN
+				first_keys := schema_notifications.first_keys(tg_tag);
+				INSERT INTO schema_notifications.journal AS j (system_identifier, database_oid, payload)
+					SELECT schema_notifications.system_identifier(), schema_notifications.database_oid(),
+						schema_notifications.payload(first_keys, concat_ws(', ',
+							string_agg(c.object, ', ') FILTER (WHERE c.named),
+							string_agg(c.object, ', ') FILTER (WHERE NOT c.named)), '')
+					FROM schema_notifications.changed(tg_tag) c
+					HAVING coalesce(NOT bool_and(c.in_script), current_setting('check_function_bodies') = 'on')
+						AND octet_length(concat_ws(', ',
+							string_agg(c.object, ', ') FILTER (WHERE c.named),
+							string_agg(c.object, ', ') FILTER (WHERE NOT c.named))) <= 8000
+					RETURNING j.id INTO STRICT row_id;
+				nothing := schema_notifications.ring(first_keys);
+				EXIT;
+			ELSIF tg_tag LIKE 'DROP %' AND tg_tag <> 'DROP OWNED'
+				AND txid_status(greatest(-currval('schema_notifications.handed_over_at'), 0)) = 'in progress'
+			THEN
+				row_id := setval('schema_notifications.handed_over_at', 0);
+				RETURN;
+			END IF;
+		EXCEPTION
+			WHEN statement_too_complex THEN
+				RAISE;
+			WHEN OTHERS THEN
+				BEGIN
+					-- currval() in a session that has not called setval() yet.
+					IF SQLSTATE = '55000' AND begun IS NULL THEN
+						begun := setval('schema_notifications.handed_over_at', 0) = 0;
+						CONTINUE;
+					END IF;
+				EXCEPTION WHEN OTHERS THEN
+				END;
+		END;
+		first_keys := schema_notifications.first_keys(tg_tag);
+		row_id := schema_notifications.record(first_keys, tg_tag);
+		nothing := CASE WHEN row_id IS NOT NULL THEN schema_notifications.ring(first_keys) END;
+		EXIT;
+	END LOOP;
 	IF row_id % 64 = 0 THEN
 		row_id := schema_notifications.prune();
 	END IF;
-	nothing := CASE WHEN row_id IS NULL
-			OR lower(current_setting('schema_notifications.notify', true)) IN ('off', 'false', 'no', '0')
-		THEN NULL ELSE pg_notify('schema_changed', base || '}')::text END;
 END
 $function$;
 

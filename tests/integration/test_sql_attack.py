@@ -192,7 +192,7 @@ FORBIDDEN = [
     "SELECT nextval('schema_notifications.handed_over_at')",
     "SELECT setval('schema_notifications.handed_over_at', 1)",
     "SELECT currval('schema_notifications.handed_over_at')",
-    "SELECT setval('schema_notifications.server', 1)",
+    "SELECT schema_notifications.hand_over('x')",
     "SELECT nextval('schema_notifications.journal_id_seq')",
     "SELECT setval('schema_notifications.journal_id_seq', 1)",
     "SELECT schema_notifications.prune()",

@@ -270,10 +270,62 @@ def test_a_drop_that_fails_half_way_leaves_nothing_to_the_next_command(db):
            "CREATE EVENT TRIGGER zzz ON sql_drop WHEN TAG IN ('DROP VIEW') EXECUTE FUNCTION refuse();"
            "CREATE VIEW v AS SELECT 1 AS a")
     db.rows()
-    with db.session() as cursor:
-        cursor.execute("DO $$ BEGIN FOR i IN 1..3 LOOP BEGIN DROP VIEW v; EXCEPTION WHEN OTHERS THEN NULL; END;"
+    attempt = "BEGIN DROP VIEW v; EXCEPTION WHEN OTHERS THEN NULL; END;"
+    with db.session() as cursor, Listener(db) as listener:
+        cursor.execute(f"DO $$ BEGIN FOR i IN 1..3 LOOP {attempt}"
                        " EXECUTE 'CREATE TABLE t' || i || ' ()'; END LOOP; END $$")
-    assert [objects(r) for r in db.rows()] == [[("table", f"public.t{i}", "CREATE TABLE")] for i in (1, 2, 3)]
+        # Nor may the next DROP believe that its row is written: neither one that drops nothing, nor one that does.
+        cursor.execute(f"DO $$ BEGIN {attempt} DROP TABLE IF EXISTS nothing; {attempt} DROP TABLE t1; END $$")
+        with db.connect(autocommit=True) as other:
+            other.cursor().execute("COMMENT ON VIEW v IS 'x'")
+        with pytest.raises(Exception, match="refused"):
+            cursor.execute("DROP VIEW v")
+        cursor.execute("DROP TABLE IF EXISTS nothing")
+        cursor.execute("DROP TABLE t2")
+        listener.heard(8)
+    assert [(r["tag"], objects(r)) for r in db.rows()] == [
+        *[("CREATE TABLE", [("table", f"public.t{i}", "CREATE TABLE")]) for i in (1, 2, 3)],
+        ("DROP TABLE", []), ("DROP TABLE", [("table", "public.t1", "DROP TABLE")]),
+        ("COMMENT", [("view", "public.v", "COMMENT")]),
+        ("DROP TABLE", []), ("DROP TABLE", [("table", "public.t2", "DROP TABLE")])]
+    assert db.left_over() == 0
+
+
+def test_drops_among_many_subtransactions(db):
+    """A DROP's end recognises its row whatever has happened in the transaction: more subtransactions than a
+    snapshot holds, some of them rolled back."""
+    with db.session() as cursor, Listener(db) as listener:
+        cursor.execute("DO $$ BEGIN FOR i IN 1..150 LOOP"
+                       " EXECUTE 'CREATE TABLE t' || i || ' ()';"
+                       " BEGIN EXECUTE 'DROP TABLE t' || i; RAISE 'no'; EXCEPTION WHEN raise_exception THEN NULL; END;"
+                       " BEGIN EXECUTE 'DROP TABLE t' || i; EXCEPTION WHEN raise_exception THEN NULL; END;"
+                       " EXECUTE 'DROP TABLE IF EXISTS t' || i;"
+                       " END LOOP; END $$")
+        assert len(listener.heard(2)) >= 2
+    assert [(r["tag"], objects(r)) for r in db.rows()] == [row for i in range(1, 151) for row in (
+        ("CREATE TABLE", [("table", f"public.t{i}", "CREATE TABLE")]),
+        ("DROP TABLE", [("table", f"public.t{i}", "DROP TABLE")]), ("DROP TABLE", []))]
+    assert db.left_over() == 0
+
+
+def test_commands_of_another_event_trigger(db):
+    """Somebody's own event trigger changes the schema while a DROP is between its two events: a row for each."""
+    db.sql("CREATE TABLE log (a int, b int); CREATE TABLE t ();"
+           "CREATE FUNCTION nested() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN"
+           " IF tg_tag = 'DROP TABLE' AND to_regclass('log') IS NOT NULL THEN"
+           " COMMENT ON TABLE log IS 'nested'; ALTER TABLE log DROP COLUMN b; DROP TABLE log; END IF; END $$;"
+           "CREATE EVENT TRIGGER zzz ON sql_drop EXECUTE FUNCTION nested()")
+    db.rows()
+    with db.session() as cursor, Listener(db) as listener:
+        cursor.execute("DROP TABLE t")
+        cursor.execute("CREATE TABLE u ()")
+        assert len(listener.heard(5)) == 5
+    assert [(r["tag"], objects(r)) for r in db.rows()] == [
+        ("DROP TABLE", [("table", "public.t", "DROP TABLE")]),
+        ("COMMENT", [("table", "public.log", "COMMENT")]),
+        ("ALTER TABLE", [("table", "public.log", "ALTER TABLE"), ("table column", "public.log.b", "DROP TABLE COLUMN")]),
+        ("DROP TABLE", [("table", "public.log", "DROP TABLE")]),
+        ("CREATE TABLE", [("table", "public.u", "CREATE TABLE")])]
     assert db.left_over() == 0
 
 
