@@ -2,7 +2,9 @@
  * Makes changes: producer MODE RATE COUNT PER_TRANSACTION FIRST DSN...
  *
  *	MODE		journal: a journal row and a doorbell for each transaction, as the event trigger would (the superuser may);
- *			notify: doorbells only, one a change
+ *			notify: doorbells only, one a change;
+ *			insist: as journal, and where the server goes away it waits for it and goes on, each change made once. Says "HALF"
+ *			when half is made
  *	RATE		changes a second in all, or 0: as fast as the servers take them
  *	COUNT		changes in all, spread over the databases, which have one connection each
  *	FIRST		the number of each database's first change
@@ -30,7 +32,14 @@ static const char notify_sql[] =
 	"\"bench:%s:%s:%s\", \"timestamp\": \"2025-11-07T12:34:56.789Z\"}', $1::text, n, $4::text)) "
 	"FROM pg_catalog.generate_series($2::int8, $3::int8) AS n";
 
-static void make(PGconn *c, const char *sql, unsigned int database, uint64_t from, uint64_t to)
+/* Whether the transaction was committed whose answer did not come. */
+static const char made_sql[] =
+	"SELECT FROM schema_notifications.journal WHERE pg_catalog.starts_with(payload ->> 'tag', 'bench:' || $1 || ':' || $2 || ':')";
+
+static bool insists;
+
+/* false: the server has gone. */
+static bool make(PGconn *c, const char *sql, unsigned int database, uint64_t from, uint64_t to)
 {
 	char text[4][32];
 	const char *params[4] = { text[0], text[1], text[2], text[3] };
@@ -41,25 +50,71 @@ static void make(PGconn *c, const char *sql, unsigned int database, uint64_t fro
 	(void)snprintf(text[2], sizeof(text[2]), "%" PRIu64, to);
 	(void)snprintf(text[3], sizeof(text[3]), "%" PRIu64, now_ns());
 	result = PQexecPrepared(c, "make", 4, params, NULL, NULL, 0);
-	if (PQresultStatus(result) != PGRES_TUPLES_OK) {
+	if (PQresultStatus(result) != PGRES_TUPLES_OK &&
+	    !(insists && PQstatus(c) == CONNECTION_BAD)) {
 		(void)fprintf(stderr, "%s\n%s", sql, PQerrorMessage(c));
 		exit(1);
 	}
+	PQclear(result);
+	return PQstatus(c) == CONNECTION_OK;
+}
+
+/* Notices, and a server's farewell. */
+static void ignore(void *userdata, const char *text)
+{
+	(void)userdata;
+	(void)text;
+}
+
+static void prepare(PGconn *c, const char *sql)
+{
+	static const Oid types[] = { 25, 20, 20, 25 }; /* text, int8 */
+	PGresult *result = PQprepare(c, "make", sql, 4, types);
+
+	(void)PQsetNoticeProcessor(c, ignore, NULL);
+	if (PQresultStatus(result) != PGRES_COMMAND_OK)
+		die(PQerrorMessage(c));
 	PQclear(result);
 }
 
 static PGconn *connect_to(const char *dsn, const char *sql)
 {
-	static const Oid types[] = { 25, 20, 20, 25 }; /* text, int8 */
 	PGconn *c = PQconnectdb(dsn);
-	PGresult *result;
 
 	if (PQstatus(c) != CONNECTION_OK)
 		die(PQerrorMessage(c));
-	result = PQprepare(c, "make", sql, 4, types);
-	if (PQresultStatus(result) != PGRES_COMMAND_OK)
+	prepare(c, sql);
+	return c;
+}
+
+static bool was_made(PGconn *c, unsigned int database, uint64_t number)
+{
+	char text[2][32];
+	const char *params[2] = { text[0], text[1] };
+	PGresult *result;
+	bool made;
+
+	(void)snprintf(text[0], sizeof(text[0]), "%u", database);
+	(void)snprintf(text[1], sizeof(text[1]), "%" PRIu64, number);
+	result = PQexecParams(c, made_sql, 2, NULL, params, NULL, NULL, 0);
+	if (PQresultStatus(result) != PGRES_TUPLES_OK)
 		die(PQerrorMessage(c));
+	made = PQntuples(result) > 0;
 	PQclear(result);
+	return made;
+}
+
+/* Until the server is there again, for a minute at most. */
+static PGconn *connect_again(PGconn *c, const char *dsn, const char *sql)
+{
+	const struct timespec pause = { .tv_nsec = 20000000 };
+
+	for (unsigned int i = 0; i < 3000 && PQstatus(c) != CONNECTION_OK; i++) {
+		(void)nanosleep(&pause, NULL);
+		PQfinish(c);
+		c = PQconnectdb(dsn);
+	}
+	prepare(c, sql);
 	return c;
 }
 
@@ -81,6 +136,7 @@ int main(int argc, char **argv)
 	if (argc < 7)
 		return 2;
 	sql = strcmp(argv[1], "notify") == 0 ? notify_sql : journal_sql;
+	insists = strcmp(argv[1], "insist") == 0;
 	rate = strtoull(argv[2], NULL, 10);
 	total = strtoull(argv[3], NULL, 10);
 	per = strtoull(argv[4], NULL, 10);
@@ -97,8 +153,16 @@ int main(int argc, char **argv)
 
 		if (rate > 0)
 			sleep_until(began + done * 1000000000U / rate);
-		make(connections[i], sql, i, next[i], next[i] + some - 1);
+		while (!make(connections[i], sql, i, next[i], next[i] + some - 1)) {
+			connections[i] = connect_again(connections[i], argv[i + 6], sql);
+			if (was_made(connections[i], i, next[i]))
+				break;
+		}
 		next[i] += some;
+		if (insists && done < total / 2 && done + some >= total / 2) {
+			puts("HALF");
+			(void)fflush(stdout);
+		}
 		done += some;
 	}
 	for (unsigned int k = 0; k < n; k++)

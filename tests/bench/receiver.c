@@ -3,7 +3,8 @@
  *
  * Says "PORT <n>"; answers each POST with 204, DELAY_US after it has come (each FAIL_EVERYth with 503, unless that is 0); counts the
  * marks in the bodies that it accepts, and for each database whether they come in order, once, and all. SIGUSR1: says what it has
- * counted, as one line of JSON, and begins anew. A line "<n>" on standard input: says "DONE" when so many different marks have come.
+ * counted, as one line of JSON, and begins anew. A line "<n>" on standard input: says "DONE" when so many different marks have come;
+ * a line "down <ms>": all connections are closed, and for so long nobody listens at the port.
  */
 
 #include <arpa/inet.h>
@@ -26,7 +27,8 @@ struct client {
 	size_t n;
 	uint64_t due; /* when its answer goes, if `waits` */
 	bool waits;
-	struct client *next; /* of those that wait, in the order of `due` */
+	struct client *next;  /* of those that wait, in the order of `due` */
+	struct client *other; /* of all that are connected */
 	const char *answer;
 };
 
@@ -42,8 +44,9 @@ static struct {
 	unsigned int n_databases;
 } count;
 
-static uint64_t delay_ns, fail_every, expected;
-static struct client *first, *last;
+static uint64_t delay_ns, fail_every, expected, down_ms, up_ns;
+static struct client *first, *last, *connected;
+static struct sockaddr_in address = { .sin_family = AF_INET };
 
 static void check_done(void)
 {
@@ -184,25 +187,26 @@ static void answer_due(void)
 
 static int timeout_ms(void)
 {
-	uint64_t now = now_ns();
+	uint64_t now = now_ns(), next = first ? first->due : UINT64_MAX;
 
-	if (!first)
+	if (up_ns > 0 && up_ns < next)
+		next = up_ns;
+	if (next == UINT64_MAX)
 		return -1;
-	return first->due <= now ? 0 : (int)((first->due - now + 999999) / 1000000);
+	return next <= now ? 0 : (int)((next - now + 999999) / 1000000);
 }
 
+/* At the port that it had before, if it had one. */
 static int listen_on(void)
 {
-	struct sockaddr_in at = { .sin_family = AF_INET,
-				  .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-	socklen_t n = sizeof(at);
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	socklen_t n = sizeof(address);
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), one = 1;
 
-	if (fd < 0 || bind(fd, (struct sockaddr *)&at, n) < 0 || listen(fd, 1024) < 0 ||
-	    getsockname(fd, (struct sockaddr *)&at, &n) < 0)
+	address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) < 0 ||
+	    bind(fd, (struct sockaddr *)&address, n) < 0 || listen(fd, 1024) < 0 ||
+	    getsockname(fd, (struct sockaddr *)&address, &n) < 0)
 		die("listen");
-	printf("PORT %u\n", ntohs(at.sin_port));
-	(void)fflush(stdout);
 	return fd;
 }
 
@@ -227,10 +231,17 @@ static void accept_one(int epoll, int listener)
 		die("accept");
 	(void)setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 	watch(epoll, c->fd, c);
+	c->other = connected;
+	connected = c;
 }
 
 static void leave(struct client *c)
 {
+	struct client **at = &connected;
+
+	while (*at != c)
+		at = &(*at)->other;
+	*at = c->other;
 	(void)close(c->fd);
 	free(c->buf);
 	c->buf = NULL;
@@ -239,7 +250,25 @@ static void leave(struct client *c)
 		free(c);
 }
 
-/* What the runner says: a number, in one line. */
+/* Between two turns: nothing of a client is on the stack, and no event of one waits. */
+static void go_down(int *listener)
+{
+	(void)close(*listener);
+	*listener = -1;
+	while (connected)
+		leave(connected);
+	up_ns = now_ns() + down_ms * 1000000U;
+	down_ms = 0;
+}
+
+static void come_up(int epoll, int *listener)
+{
+	*listener = listen_on();
+	watch(epoll, *listener, listener);
+	up_ns = 0;
+}
+
+/* What the runner says, in one line. */
 static void obey(void)
 {
 	char line[64];
@@ -248,6 +277,10 @@ static void obey(void)
 	if (n <= 0)
 		exit(0);
 	line[n] = '\0';
+	if (strncmp(line, "down ", 5) == 0) {
+		down_ms = strtoull(line + 5, NULL, 10);
+		return;
+	}
 	expected = strtoull(line, NULL, 10);
 	check_done();
 }
@@ -275,6 +308,8 @@ int main(int argc, char **argv)
 	fail_every = strtoull(argv[2], NULL, 10);
 	usr1 = signals();
 	listener = listen_on();
+	printf("PORT %u\n", ntohs(address.sin_port));
+	(void)fflush(stdout);
 	watch(epoll, listener, &listener);
 	watch(epoll, usr1, &usr1);
 	watch(epoll, STDIN_FILENO, &in);
@@ -293,5 +328,9 @@ int main(int argc, char **argv)
 				leave(what);
 		}
 		answer_due();
+		if (down_ms > 0)
+			go_down(&listener);
+		if (up_ns > 0 && up_ns <= now_ns())
+			come_up(epoll, &listener);
 	}
 }
