@@ -15,6 +15,7 @@ PACKAGES_BUILD='gcc libc6-dev meson ninja-build pkgconf python3 libevent-dev lib
 PACKAGES_DEMO='python3-psycopg2'
 PACKAGES_TEST='clang clang-format clang-tidy libcmocka-dev valgrind shellcheck rsyslog rsyslog-openssl openssl pgbouncer faketime
 	util-linux procps mandoc groff-base python3-jsonschema python3-pytest python3-pytest-timeout python3-psycopg2'
+PACKAGES_BENCH='libcmocka-dev python3-psycopg2'
 # Whole systems: a booted systemd, a Docker engine (unless there is one, whoever made it).
 PACKAGES_SYSTEM='debootstrap systemd-container'
 command -v dockerd >/dev/null || [ -x /usr/sbin/dockerd ] || PACKAGES_SYSTEM="$PACKAGES_SYSTEM docker.io"
@@ -226,7 +227,7 @@ can_read() {
 
 # --- building -------------------------------------------------------------------------------------
 
-# build DIRECTORY [MESON'S OPTIONS...]: configures anew only when the options changed.
+# build DIRECTORY [MESON'S OPTIONS...]: configures anew only when the options changed. Makes $TARGETS, else everything.
 build() {
 	dir=$1
 	shift
@@ -235,5 +236,6 @@ build() {
 		meson setup "$dir" "$@" || return 1
 		echo "${CC-} $*" >"$dir/.options"
 	fi
-	ninja -C "$dir"
+	# shellcheck disable=SC2086 # one word a target
+	ninja -C "$dir" ${TARGETS-}
 }
