@@ -29,7 +29,7 @@ class Sizes:
     burst: int = 20000
     slow: int = 4000  # of a burst to a slow receiver
     databases: int = 50  # at most, in a burst
-    idle: tuple = (20, 200, 10)  # few databases, many, seconds
+    idle: tuple = (20, 200, 30)  # few databases, many, seconds: a heartbeat of each
     thousand: tuple = (4, 250)  # servers, databases on each
     fake: tuple = (2500, 5000, 10000)  # databases of the fake server
     heartbeat: float = 30  # s, of those

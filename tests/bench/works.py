@@ -6,7 +6,8 @@ import tempfile
 import time
 
 from report import Target, plain, ratio
-from subjects import (PROGRAMS, Receiver, check_all_came, cpu_us, file_system, floor, memory_kib, produce, roomy_memory, schemarelay)  # fmt: skip
+from subjects import (PROGRAMS, Receiver, check_all_came, cpu_us, file_system, floor, loop_cpu_us, memory_kib, produce,
+                      roomy_memory, schemarelay)  # fmt: skip
 
 
 class Work:
@@ -51,18 +52,18 @@ def paced(bench, subject, dsns, rate, count, mode="journal", warm=20):
         time.sleep(0.2)
         subject.receiver.report()
         subject.receiver.expect(count)
-    begin = cpu_us(subject.pid)
+    begin, loop = cpu_us(subject.pid), loop_cpu_us(subject.pid)
     produce(dsns, count, rate, mode=mode, first=bench.number(count))
     if subject.receiver:
         subject.receiver.wait()
-    used = cpu_us(subject.pid) - begin
+    used, loop = cpu_us(subject.pid) - begin, loop_cpu_us(subject.pid) - loop
     if subject.receiver:
         told = subject.receiver.report()
         check_all_came(told, count)
     else:
         subject.process.terminate()
         told = json.loads(subject.process.communicate()[0])
-    return {"p50_us": told["p500_us"], "p99_us": told["p990_us"], "cpu_us": used / count}
+    return {"p50_us": told["p500_us"], "p99_us": told["p990_us"], "cpu_us": used / count, "loop_us": loop / count}
 
 
 def burst(bench, subject, dsns, count, mode="journal"):
@@ -70,21 +71,21 @@ def burst(bench, subject, dsns, count, mode="journal"):
     first = bench.number(count)
     if subject.receiver:
         subject.receiver.expect(count)
-    begin, at = cpu_us(subject.pid), time.monotonic()
+    begin, loop, at = cpu_us(subject.pid), loop_cpu_us(subject.pid), time.monotonic()
     produce(dsns, count, 0, 50, first, mode)
     if subject.receiver:
         subject.receiver.wait()
-        elapsed = time.monotonic() - at
-        used = cpu_us(subject.pid) - begin
-        told = subject.receiver.report()
-        check_all_came(told, count)
-        return {"rate": count / elapsed, "cpu_us": used / count, "rss_kib": memory_kib(subject.pid, "Rss")}
-    time.sleep(0.1)
-    used = cpu_us(subject.pid) - begin
-    elapsed = time.monotonic() - at - 0.1
-    subject.process.terminate()
-    assert json.loads(subject.process.communicate()[0])["samples"] == count
-    return {"rate": count / elapsed, "cpu_us": used / count, "rss_kib": 0}
+    elapsed = time.monotonic() - at
+    if not subject.receiver:
+        time.sleep(0.1)  # for what it has not heard yet
+    used, loop = cpu_us(subject.pid) - begin, loop_cpu_us(subject.pid) - loop
+    rss = memory_kib(subject.pid, "Rss")
+    if subject.receiver:
+        check_all_came(subject.receiver.report(), count)
+    else:
+        subject.process.terminate()
+        assert json.loads(subject.process.communicate()[0])["samples"] == count
+    return {"rate": count / elapsed, "cpu_us": used / count, "loop_us": loop / count, "rss_kib": rss}
 
 
 class Paced(Work):
@@ -205,7 +206,7 @@ class Spool(Work):
         dsns = bench.dsns(1)
         figures = paced(bench, subject, dsns, Paced.rate, bench.sizes.paced)
         fast = burst(bench, subject, dsns, bench.sizes.burst)
-        return {**figures, "burst_rate": fast["rate"], "burst_cpu_us": fast["cpu_us"]}
+        return {**figures, **{f"burst_{key}": fast[key] for key in ("rate", "cpu_us", "loop_us")}}
 
 
 def works():

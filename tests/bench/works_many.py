@@ -8,7 +8,7 @@ import time
 
 from harness import postgres
 from report import Target, plain, ratio
-from subjects import (FakeServer, Limit, Receiver, Subject, cpu_us, in_parallel, loop_cpu_us, raise_fd_limit, roomy_memory,
+from subjects import (FakeServer, Limit, Receiver, Subject, cpu_us, floor, in_parallel, loop_cpu_us, raise_fd_limit, roomy_memory,
                       schemarelay, status_kib)  # fmt: skip
 from works import Work, paced
 
@@ -61,12 +61,25 @@ class Thousand(Work):
 
     def subjects(self, bench):
         return {
+            "listener": self.make_floor,
+            "listener, of 100": self.make_floor,
             "1,000 databases": lambda: Many(self.dsns),
             "1 database": lambda: schemarelay(self.dsns[:1], Receiver(), log="info"),
         }
 
+    def make_floor(self):
+        """All databases, one after the other: what of the start is the servers' part."""
+        began = time.monotonic()
+        subject = floor("listener", self.dsns)
+        subject.start_s = time.monotonic() - began
+        return subject
+
     def once(self, bench, subject, name):
         count = bench.sizes.paced
+        if name.startswith("listener"):
+            n = 100 if "100" in name else 1
+            told = paced(bench, subject, self.dsns[:n], self.rate, count, "notify", warm=3 * n)
+            return {"start_s": subject.start_s, **told}
         if name == "1 database":
             return paced(bench, subject, self.dsns[:1], self.rate, count)
         figures = {"start_s": subject.start_s}
