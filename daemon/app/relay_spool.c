@@ -21,13 +21,24 @@
 
 /* --- who is who -------------------------------------------------------------------------------- */
 
-static struct relay_sink *sink_by_id(const struct relay *r, store_id id)
+/* *at: where to look first; the place behind it then. In the order of the sinks each is found at once. */
+static struct relay_sink *next_sink_by_id(const struct relay *r, store_id id, size_t *at)
 {
-	for (size_t i = 0; i < r->n_sinks; i++) {
-		if (r->sinks[i] && r->sinks[i]->id == id)
-			return r->sinks[i];
+	for (size_t n = 0; n < r->n_sinks; n++) {
+		struct relay_sink *rs = r->sinks[*at % r->n_sinks];
+
+		(*at)++;
+		if (rs && rs->id == id)
+			return rs;
 	}
 	return NULL;
+}
+
+static struct relay_sink *sink_by_id(const struct relay *r, store_id id)
+{
+	size_t at = 0;
+
+	return next_sink_by_id(r, id, &at);
 }
 
 static int lane_number(const struct relay *r, struct lane *l, struct store_lane *ret)
@@ -356,19 +367,23 @@ static int on_admitted(void *userdata, struct change *c, _unused_ store_id datab
 	struct relay *r = userdata;
 	struct relay_sink *rs;
 	struct lane *l;
+	size_t at = 0;
 	int k = 0;
 
 	for (size_t i = 0; k == 0 && i < n; i++) {
-		rs = sink_by_id(r, lanes[i].sink);
+		/* As it was written, whatever a reload has changed since. */
+		const char *key = lanes[i].database ? c->database : "";
+
+		rs = next_sink_by_id(r, lanes[i].sink, &at);
 		if (!rs)
 			continue;
-		k = sink_owe(rs->sink, c, c->sequence);
+		k = sink_owe(rs->sink, key, c, c->sequence);
 		if (k < 0 || rs->sink->bytes_owed <= r->config->spool.max_size / 4 ||
 		    relay_is_blocking(r))
 			continue;
-		l = lane_find(rs->sink, sink_lane_key(rs->sink, c->database));
+		l = lane_find(rs->sink, key);
 		/* No database may take more than a quarter. */
-		if (l && l->database[0] && lane_is_too_long(r, l) && lane_can_give(l) &&
+		if (l && key[0] && lane_is_too_long(r, l) && lane_can_give(l) &&
 		    (l->n_stored == 0 || l->n_queue >= WORTH_DROPPING))
 			k = drop_oldest(r, l);
 	}
@@ -694,18 +709,19 @@ bool relay_spool_makes_progress(const struct relay *r)
 int relay_owe_again(struct relay *r, struct relay_sink *rs, struct change *c)
 {
 	uint64_t position = store_next_sequence(r->store);
+	const char *key = sink_lane_key(rs->sink, c->database);
 	struct store_lane lane;
 	struct lane *l;
 	int k;
 
 	if (c->sequence == 0)
 		c->sequence = position;
-	k = lane_get(&l, rs->sink, sink_lane_key(rs->sink, c->database));
+	k = lane_get(&l, rs->sink, key);
 	if (k == 0)
 		k = lane_number(r, l, &lane);
 	if (k == 0)
 		k = store_owe(r->store, c, lane, position);
 	if (k == 0)
-		k = sink_owe(rs->sink, c, position);
+		k = sink_owe(rs->sink, key, c, position);
 	return error_fold(k);
 }

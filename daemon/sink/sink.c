@@ -207,17 +207,34 @@ void sink_hurry(struct sink *s)
 	sink_wake_resting(s);
 }
 
-const char *sink_lane_key(const struct sink *s, const char *database)
+bool sink_has_one_lane(const struct sink *s)
 {
-	return s->ops->one_lane && s->ops->one_lane(s->conf) ? "" : database;
+	return s->ops->one_lane && s->ops->one_lane(s->conf);
 }
 
-int sink_owe(struct sink *s, struct change *c, uint64_t position)
+static bool owes(const struct sink *s, const char *lane)
+{
+	const struct lane *l = lane_find(s, lane);
+
+	return l && l->n_queue + l->n_stored > 0;
+}
+
+const char *sink_lane_key(const struct sink *s, const char *database)
+{
+	bool one = sink_has_one_lane(s);
+
+	/* While a lane of the former kind is owed something, what comes lines up behind it. */
+	if (s->mixed && owes(s, database))
+		return database;
+	return one || (s->mixed && owes(s, "")) ? "" : database;
+}
+
+int sink_owe(struct sink *s, const char *lane, struct change *c, uint64_t position)
 {
 	struct lane *l;
 	int r;
 
-	r = lane_get(&l, s, sink_lane_key(s, c->database));
+	r = lane_get(&l, s, lane);
 	if (r < 0)
 		return error_fold(r);
 	if (window_has_room(l))
@@ -569,7 +586,7 @@ int sink_reconfigure(struct sink *s, const struct sink_conf *conf)
 	const struct sink_conf *old = s->conf;
 	bool reopen = !sink_conf_equal_transport(old, conf);
 	bool pause = conf->paused && !old->paused;
-	bool resume = !conf->paused && old->paused;
+	bool resume = !conf->paused && old->paused, one;
 	int r = 0;
 
 	/* Told while it is still open. One that is gone stays so without a new address. */
@@ -577,8 +594,10 @@ int sink_reconfigure(struct sink *s, const struct sink_conf *conf)
 		sink_set_state(s, SINK_PAUSED, NULL);
 	if (reopen)
 		sink_close(s);
+	one = sink_has_one_lane(s);
 	s->conf = conf;
 	s->ops = sink_ops_of(conf->type);
+	s->mixed = s->mixed || one != sink_has_one_lane(s);
 	if (conf->backoff.initial != old->backoff.initial || conf->backoff.max != old->backoff.max)
 		backoff_init(&s->backoff, BACKOFF_DOUBLING, conf->backoff.initial,
 			     conf->backoff.max);

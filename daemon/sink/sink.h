@@ -157,6 +157,7 @@ struct sink {
 	bool hurried;             /* no lane rests */
 	bool counting; /* what it is owed in the store is not known yet: window_counted() */
 	bool closing;  /* nothing more is loaded */
+	bool mixed;    /* it was configured otherwise once: there may be one lane and others */
 	uint64_t n_owed, bytes_owed;     /* deliveries of all lanes, and their payloads ... */
 	uint64_t n_queued, bytes_queued; /* ... and those of them that are in memory */
 	uint64_t n_asked, bytes_asked;   /* for which the store was asked */
@@ -185,11 +186,13 @@ struct sink *sink_free(struct sink *s);
  * unwell or gone gets a probe at its new address. Negative: our failure. */
 int sink_reconfigure(struct sink *s, const struct sink_conf *conf) _must_check_;
 
-/* The key of the lane for that database: itself, or "". */
+/* One lane carries all databases. */
+bool sink_has_one_lane(const struct sink *s);
+/* The key of the lane for what comes next of that database: itself, or "". */
 const char *sink_lane_key(const struct sink *s, const char *database);
-/* One more change is owed, behind the others of its lane (@position is higher than theirs): in memory
+/* One more change is owed, behind the others of that lane (@position is higher than theirs): in memory
  * if the window has room, else in the store only. -ENOMEM. */
-int sink_owe(struct sink *s, struct change *c, uint64_t position) _must_check_;
+int sink_owe(struct sink *s, const char *lane, struct change *c, uint64_t position) _must_check_;
 
 void sink_pause(struct sink *s);
 void sink_resume(struct sink *s);

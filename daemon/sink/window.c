@@ -180,6 +180,9 @@ void window_count(struct lane *l, uint64_t n, uint64_t bytes)
 		l->late = true;
 		l->last = 0;
 	}
+	/* It was owed that while the daemon had another configuration. */
+	if (sink_has_one_lane(l->sink) != !l->database[0])
+		l->sink->mixed = true;
 	add_stored(l, n, bytes);
 }
 

@@ -267,7 +267,7 @@ void fake_kind_owe(struct sink *s, const char *database, uint64_t number)
 {
 	struct change *c = fake_change_new(database, number);
 
-	assert_int_equal(sink_owe(s, c, c->sequence), 0);
+	assert_int_equal(sink_owe(s, sink_lane_key(s, c->database), c, c->sequence), 0);
 	(void)change_unref(c);
 }
 

@@ -79,6 +79,22 @@ static struct change *change_of(const struct row *row)
 
 /* --- what the relay does --- */
 
+/* A database's changes leave in the order in which they came, whatever lanes they were in. */
+static void check_order(const struct row *row)
+{
+	for (size_t i = 0; i < spool.n_lanes; i++) {
+		const struct rows *r = &spool.lanes[i];
+
+		for (size_t k = 0; k < r->n; k++) {
+			const struct row *other = &r->items[r->first + k];
+
+			if (other->position >= row->position)
+				break;
+			assert_string_not_equal(other->database, row->database);
+		}
+	}
+}
+
 static void on_left(struct delivery *d)
 {
 	struct rows *r = spool_rows(d->lane->database);
@@ -87,6 +103,7 @@ static void on_left(struct delivery *d)
 	assert_true(row->position == d->position);
 	assert_true(row->number == d->change->sequence);
 	assert_true(row->since == d->since);
+	check_order(row);
 	remove_rows(r, 0, 1);
 }
 
@@ -136,16 +153,18 @@ static int on_hungry(_unused_ void *userdata, struct sink *s, struct lane *l, un
 
 void spool_owe(const char *database, uint64_t bytes)
 {
-	const struct row *row = add_row(spool_rows(sink_lane_key(sink, database)), database, bytes);
+	const char *lane = sink_lane_key(sink, database);
+	const struct row *row = add_row(spool_rows(lane), database, bytes);
 	struct change *c = change_of(row);
 
-	assert_int_equal(sink_owe(sink, c, row->position), 0);
+	assert_int_equal(sink_owe(sink, lane, c, row->position), 0);
 	(void)change_unref(c);
 }
 
 void spool_owed_before(const char *database, uint64_t bytes, usec_t age)
 {
-	const char *lane = confs[0].type == SINK_UNIX ? "" : database;
+	/* One lane or many, whatever the sink was then. */
+	const char *lane = spool.one_lane_before ? "" : database;
 	struct row *row = add_row(spool_rows(lane), database, bytes);
 
 	row->since = (int64_t)loop_now(loop) - (int64_t)age;

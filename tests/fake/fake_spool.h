@@ -42,7 +42,8 @@ struct fake_spool {
 	size_t first_question, n_questions;    /* that wait */
 	unsigned int n_asked;
 	int hungry_result;
-	bool lost; /* the sink may think that there is more */
+	bool lost;            /* the sink may think that there is more */
+	bool one_lane_before; /* for spool_owed_before() */
 };
 
 extern struct fake_spool spool;

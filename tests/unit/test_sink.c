@@ -579,7 +579,7 @@ static void test_a_lone_resync_is_not_given(_unused_ void **state)
 	turn();
 	resync = fake_change_new("a", 2);
 	resync->kind = CHANGE_RESYNC;
-	assert_int_equal(sink_owe(sink, resync, resync->sequence), 0);
+	assert_int_equal(sink_owe(sink, "x", resync, resync->sequence), 0);
 	(void)change_unref(resync);
 	assert_null(sink_fullest_lane(sink));
 	owe("a", 3);
@@ -614,7 +614,7 @@ static void test_no_memory(_unused_ void **state)
 	start();
 	for (size_t n = 0; failed; n++) {
 		fake_malloc_fail_at(n);
-		r = sink_owe(sink, c, c->sequence);
+		r = sink_owe(sink, c->database, c, c->sequence);
 		failed = fake_malloc_end();
 		assert_int_equal(r, failed ? -ENOMEM : 0);
 		assert_int_equal(sink->n_owed, !failed);
