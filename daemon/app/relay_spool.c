@@ -196,10 +196,13 @@ static int note_gap(struct gap **gaps, size_t *n, const struct delivery *d)
 	return 0;
 }
 
-static int prepend_resync(struct relay *r, struct lane *l, struct store_lane lane,
-			  const struct gap *gap)
+/* In the place of what was dropped; where one lane carries all databases, at its end: its receivers go on
+ * behind the highest sequence that they have seen. */
+static int put_resync(struct relay *r, struct lane *l, struct store_lane lane,
+		      const struct gap *gap)
 {
 	_cleanup_(change_unrefp) struct change *c = NULL;
+	uint64_t position = gap->position;
 	char id[37];
 	int k;
 
@@ -209,10 +212,14 @@ static int prepend_resync(struct relay *r, struct lane *l, struct store_lane lan
 	if (k < 0)
 		return error_fold(k);
 	c->sequence = store_next_sequence(r->store);
-	k = store_owe(r->store, c, lane, gap->position);
-	if (k == 0)
-		k = lane_prepend(l, c, gap->position);
-	return error_fold(k);
+	if (!l->database[0])
+		position = c->sequence;
+	k = store_owe(r->store, c, lane, position);
+	if (k < 0)
+		return error_fold(k);
+	if (l->database[0])
+		return error_fold(lane_prepend(l, c, position));
+	return error_fold(sink_owe(l->sink, l->database, c, position));
 }
 
 /* Until there are @n fewer, counting the resyncs that will stand for them. */
@@ -274,7 +281,7 @@ static int drop_oldest(struct relay *r, struct lane *l)
 	if (n_gaps > 0)
 		qsort(gaps, n_gaps, sizeof(*gaps), compare_gaps);
 	for (i = n_gaps; k == 0 && i-- > 0;)
-		k = prepend_resync(r, l, lane, &gaps[i]);
+		k = put_resync(r, l, lane, &gaps[i]);
 	for (i = 0; i < n_gaps; i++)
 		free(gaps[i].database);
 	free(gaps);

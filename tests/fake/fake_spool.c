@@ -291,17 +291,23 @@ void spool_drop(struct lane *l, unsigned int n)
 	}
 	if (n_dropped == 0)
 		return;
-	remove_rows(r, l->n_busy, n_dropped - 1);
 	c = fake_change_new(database, SPOOL_RESYNC + position);
 	c->kind = CHANGE_RESYNC;
-	assert_int_equal(lane_prepend(l, c, position), 0);
-	row = spool_row(r, l->n_busy);
-	r->bytes += FAKE_PAYLOAD - row->bytes;
-	*row = (struct row){ .position = position,
-			     .number = c->sequence,
-			     .bytes = FAKE_PAYLOAD,
-			     .since = (int64_t)loop_now(loop) };
-	(void)snprintf(row->database, sizeof(row->database), "%s", database);
+	if (l->database[0]) {
+		remove_rows(r, l->n_busy, n_dropped - 1);
+		assert_int_equal(lane_prepend(l, c, position), 0);
+		row = spool_row(r, l->n_busy);
+		r->bytes += FAKE_PAYLOAD - row->bytes;
+		*row = (struct row){ .position = position, .bytes = FAKE_PAYLOAD };
+		(void)snprintf(row->database, sizeof(row->database), "%s", database);
+	} else {
+		/* Its receivers go by the highest sequence. */
+		remove_rows(r, l->n_busy, n_dropped);
+		row = add_row(r, database, FAKE_PAYLOAD);
+		assert_int_equal(sink_owe(sink, "", c, row->position), 0);
+	}
+	row->number = c->sequence;
+	row->since = (int64_t)loop_now(loop);
 	(void)change_unref(c);
 }
 

@@ -78,7 +78,8 @@ void spool_add_unknown(const char *database);
 
 #define SPOOL_RESYNC 1000000000u /* numbers of resyncs: this and the position */
 
-/* The relay drops the oldest @n that wait in memory; a resync takes their place. */
+/* The relay drops the oldest @n that wait in memory; a resync takes their place, or (in the one lane for
+ * all databases) comes last. */
 void spool_drop(struct lane *l, unsigned int n);
 
 /* The sink's counters against the rows, and its limits; no lane is forgotten. Call it between turns. */
