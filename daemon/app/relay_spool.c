@@ -660,6 +660,8 @@ int relay_spool_apply(struct relay *r, const struct config *config)
 
 	if (r->store) {
 		store_configure(r->store, &config->spool);
+		/* Whoever was told to wait may go on. */
+		loop_defer(r->loop, &r->room_changed);
 		return 0;
 	}
 	loop_task_init(&r->room_changed, on_room_changed, r);

@@ -460,6 +460,8 @@ void store_get_stats(const struct store *s, struct store_stats *ret)
 void store_configure(struct store *s, const struct spool_conf *conf)
 {
 	s->conf = *conf;
+	/* There may be more room now, or less. */
+	store_touch_meta(s);
 }
 
 /* --- life ------------------------------------------------------------------------------------------- */

@@ -85,7 +85,8 @@ struct store_callbacks {
 	 * it), and a fresh one has been begun: no cursor is known any more and nothing is owed but what
 	 * is in memory (the relay owes that again). */
 	void (*on_reset)(void *userdata, const char *aside, const char *why);
-	/* A batch has ended and store_is_full() or store_has_room() may answer otherwise now. */
+	/* A batch has ended and store_is_full() or store_has_room() may answer otherwise now; or it is
+	 * full still. */
 	void (*on_room)(void *userdata);
 };
 
@@ -123,7 +124,7 @@ struct store *store_free(struct store *s);
  * CLOCK_MONOTONIC: nobody who sets the clock makes anything older. (Across restarts without a reboot it
  * goes on by CLOCK_BOOTTIME and the boot's id, which the file holds.) Ages are differences of it. */
 usec_t store_now(const struct store *s);
-/* A reload: the new limits hold from the next batch on. */
+/* A reload: the new limits hold from the next batch on, which goes now. */
 void store_configure(struct store *s, const struct spool_conf *conf);
 
 /* --- names, cursors, states ----------------------------------------------------------------------- */

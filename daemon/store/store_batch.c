@@ -14,6 +14,7 @@
 #define BATCH_DELAY    (5 * USEC_PER_MSEC)
 #define BATCH_OPS      512u /* so many do not wait for more */
 #define RETRY_INTERVAL USEC_PER_SEC
+#define ROOM_INTERVAL  (100 * USEC_PER_MSEC) /* the same, where room is being made */
 #define TIDY_INTERVAL  (60 * USEC_PER_SEC)
 /* So long the journals that are read again wait for a file that cannot be opened. */
 #define BLIND_PATIENCE (5 * USEC_PER_SEC)
@@ -304,7 +305,9 @@ static int land_failed(struct store *s)
 	}
 	store_spare(s);
 	s->resting = true;
-	loop_timer_arm(s->timer, RETRY_INTERVAL);
+	loop_timer_arm(s->timer, s->flight->full && s->conf.when_full == WHEN_FULL_DROP_OLDEST
+					 ? ROOM_INTERVAL
+					 : RETRY_INTERVAL);
 	return worst;
 }
 
@@ -355,7 +358,8 @@ static int land(struct store *s, bool *ret_again)
 	}
 	if (r < 0)
 		return error_fold(r);
-	if (s->full != full || (s->was_crowded && store_has_room(s))) {
+	/* What was dropped last time may not have been enough. */
+	if (s->flight->full || s->full != full || (s->was_crowded && store_has_room(s))) {
 		s->was_crowded = false;
 		if (!s->ending && s->callbacks.on_room)
 			s->callbacks.on_room(s->userdata);
