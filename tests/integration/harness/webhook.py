@@ -34,8 +34,13 @@ class Request:
     client: tuple
     status: int = 0  # what it was answered; GONE_AWAY: the peer had closed the connection
 
+    parsed: object = None
+
     def json(self):
-        return json.loads(self.body)
+        """Not to be changed: whoever waits asks for it again and again."""
+        if self.parsed is None:
+            self.parsed = json.loads(self.body)
+        return self.parsed
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
