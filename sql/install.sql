@@ -43,7 +43,7 @@ BEGIN
 				AND (c.relname IN ('journal', 'meta', 'handed_over')
 					AND (c.relkind <> 'r' OR c.relrowsecurity
 						OR EXISTS (SELECT FROM pg_rewrite r WHERE r.ev_class = c.oid))
-				OR c.relname IN ('handed_over_at', 'server', 'database') AND c.relkind <> 'S')
+				OR c.relname IN ('handed_over_at', 'drop_recorded') AND c.relkind <> 'S')
 			LIMIT 1;
 	END IF;
 	IF foreign_object IS NOT NULL THEN
@@ -76,7 +76,9 @@ $prepare$;
 -- The model. Each DDL command makes one row in the journal, in its own transaction, and rings the doorbell
 -- (NOTIFY schema_changed). ddl_command_end, which fires once a command, sees to that. Which objects were dropped is
 -- only known in sql_drop, which fires before it: a DROP's row is written there, and what other commands dropped is
--- handed over. The session's memory for this is the currval() of a sequence.
+-- handed over. The session's memory for this is the currval() of two sequences. Commands may be nested (an extension's
+-- script, somebody's own event trigger that changes the schema), and what is nested may be rolled back by itself,
+-- which a sequence never is: so the memory only says where to look, and what lies there says to which tag it belongs.
 --
 -- The invariants:
 -- 1. A user's command never fails because of us. Whatever goes wrong inside becomes a WARNING.
@@ -100,6 +102,8 @@ $function$;
 
 -- The tables stay when they are there, so that running this again loses no row.
 DO $tables$
+DECLARE
+	sequence text;
 BEGIN
 	IF to_regclass('schema_notifications.journal') IS NULL THEN
 		-- event_id is the key, not id: a publication FOR ALL TABLES brings another
@@ -133,23 +137,32 @@ BEGIN
 
 	-- Unlogged: it is empty between two commands, and is never published, so a DELETE needs no
 	-- replica identity. Empty as it is, autovacuum would cut it each time, behind a lock that DDL
-	-- waits for.
+	-- waits for. An earlier form knew no tags.
+	IF to_regclass('schema_notifications.handed_over') IS NOT NULL
+		AND NOT EXISTS (SELECT FROM pg_attribute
+			WHERE attrelid = to_regclass('schema_notifications.handed_over') AND attname = 'tag')
+	THEN
+		DROP TABLE schema_notifications.handed_over;
+	END IF;
 	IF to_regclass('schema_notifications.handed_over') IS NULL THEN
 		CREATE UNLOGGED TABLE schema_notifications.handed_over (
 			xid xid8 NOT NULL,
-			previous bigint NOT NULL,
+			tag text NOT NULL,
 			objects text[] NOT NULL,
 			total bigint NOT NULL
 		) WITH (vacuum_truncate = false);
 	END IF;
 
 	-- What counts is currval(), which is private to the session, and which nobody can change who may not use the
-	-- sequence: 0 for nothing; the address of the newest hand-over's row, block * 65536 + line; the largest number
-	-- for a hand-over that failed; and below 0 the transaction, as -xid, in which a DROP's row was written.
-	IF to_regclass('schema_notifications.handed_over_at') IS NULL THEN
-		EXECUTE format('CREATE %s SEQUENCE schema_notifications.handed_over_at MINVALUE -9223372036854775808 START 0',
-			CASE WHEN current_setting('server_version_num')::int >= 150000 THEN 'UNLOGGED' END);
-	END IF;
+	-- sequence. handed_over_at: 0 for nothing; the address of the only row handed over, block * 65536 + line; -1 for
+	-- several; -2 for a hand-over that failed. drop_recorded: 0, or the DROP whose row is written and whose end has
+	-- not come, as the transaction of that row, times 1024, and ten bits of the tag's hash.
+	FOREACH sequence IN ARRAY ARRAY['handed_over_at', 'drop_recorded'] LOOP
+		IF to_regclass('schema_notifications.' || sequence) IS NULL THEN
+			EXECUTE format('CREATE %s SEQUENCE schema_notifications.%I MINVALUE -9223372036854775808 START 0',
+				CASE WHEN current_setting('server_version_num')::int >= 150000 THEN 'UNLOGGED' END, sequence);
+		END IF;
+	END LOOP;
 END
 $tables$;
 
@@ -298,28 +311,42 @@ RETURNS TABLE (object text, named boolean) LANGUAGE sql STABLE AS $function$
 			AND o.object_identity NOT LIKE '"_RETURN" on %' OFFSET 0
 $function$;
 
+-- Where a row of handed_over lies, as the sequence remembers it.
+CREATE OR REPLACE FUNCTION schema_notifications.address(place tid) RETURNS bigint
+LANGUAGE sql AS $function$
+	SELECT CASE currval('schema_notifications.handed_over_at')
+		WHEN 0 THEN ((place::text::point)[0] * 65536 + (place::text::point)[1])::bigint
+		WHEN -2 THEN -2
+		ELSE -1 END
+$function$;
+
+-- Is this the end of the DROP whose row was written last?
+CREATE OR REPLACE FUNCTION schema_notifications.is_recorded(tag text) RETURNS boolean
+LANGUAGE sql AS $function$
+	SELECT CASE WHEN $1 LIKE 'DROP %' AND currval('schema_notifications.drop_recorded') & 1023 = hashtext($1) & 1023
+		THEN txid_status(currval('schema_notifications.drop_recorded') / 1024) = 'in progress' ELSE false END
+$function$;
+
 -- Keeps what a command dropped until its end: at most 100 texts, what the command names first. Returns their address.
 CREATE OR REPLACE FUNCTION schema_notifications.hand_over(tag text) RETURNS bigint
 LANGUAGE plpgsql AS $function$
 DECLARE
 	address bigint;
 BEGIN
-	INSERT INTO schema_notifications.handed_over AS h (xid, previous, objects, total)
-		SELECT pg_current_xact_id(), currval('schema_notifications.handed_over_at'),
+	INSERT INTO schema_notifications.handed_over AS h (xid, tag, objects, total)
+		SELECT pg_current_xact_id(), hand_over.tag,
 			coalesce((array_agg(d.object) FILTER (WHERE d.named) || array_agg(d.object) FILTER (WHERE NOT d.named))[1:100],
 				'{}'),
 			count(*)
 		FROM schema_notifications.dropped(current_setting('quote_all_identifiers') = 'on') d
-		RETURNING setval('schema_notifications.handed_over_at',
-			((h.ctid::text::point)[0] * 65536 + (h.ctid::text::point)[1])::bigint)
-		INTO address;
+		RETURNING setval('schema_notifications.handed_over_at', schema_notifications.address(h.ctid)) INTO address;
 	RETURN address;
 EXCEPTION
 	WHEN statement_too_complex THEN
 		RAISE;
 	WHEN OTHERS THEN
 		BEGIN
-			RETURN setval('schema_notifications.handed_over_at', 9223372036854775807);
+			RETURN setval('schema_notifications.handed_over_at', -2);
 		EXCEPTION WHEN OTHERS THEN
 			RAISE WARNING 'schema_notifications: what this % dropped was not recorded: %', tag, SQLERRM;
 			RETURN NULL;
@@ -327,21 +354,60 @@ EXCEPTION
 END
 $function$;
 
--- Records the command that ends, whatever the circumstances, and returns the row's id: -1 when that failed, NULL when
--- the command is part of an extension's script. Called when the triggers' own ways do not do.
-CREATE OR REPLACE FUNCTION schema_notifications.record(first_keys text, tag text) RETURNS bigint
+-- Takes what was handed over to the command that ends. CREATE and ALTER EXTENSION take all: their scripts' commands
+-- have left it to them. Nobody else takes what a command that is still going has left (this one runs in its course).
+CREATE OR REPLACE FUNCTION schema_notifications.take(tag text, OUT objects text[], OUT total bigint)
 LANGUAGE plpgsql
 -- Any other scan of handed_over would be one that SERIALIZABLE takes note of.
-SET enable_tidscan = on
+SET enable_tidscan = on SET enable_seqscan = off
 AS $function$
+DECLARE
+	place bigint := currval('schema_notifications.handed_over_at');
+	page_size int := current_setting('block_size');
+	places tid[];
+BEGIN
+	-- Forgotten first: whatever happens, the next command must not find it.
+	PERFORM setval('schema_notifications.handed_over_at', 0);
+	places := CASE WHEN place > 0 THEN ARRAY[format('(%s,%s)', place / 65536, place % 65536)::tid]
+		-- Each place where a row can be: a row takes 24 bytes and a pointer of 4 at least.
+		ELSE ARRAY(SELECT format('(%s,%s)', block, line)::tid
+			FROM generate_series(0, pg_relation_size('schema_notifications.handed_over') / page_size - 1) block,
+				generate_series(1, page_size / 28) line) END;
+	-- A place that a rolled back command has left behind holds nothing. Each hand-over has a subtransaction of its own,
+	-- by which they are in order; the newest is that of the innermost command.
+	WITH present AS (
+		SELECT h.ctid AS place, row_number() OVER (ORDER BY (h.xmin::text::bigint - txid_current()) & 4294967295 DESC) AS age
+			FROM schema_notifications.handed_over h
+			WHERE h.ctid = ANY (places) AND h.xid = pg_current_xact_id()
+				AND ($1 = h.tag OR $1 IN ('CREATE EXTENSION', 'ALTER EXTENSION'))
+	), taken AS (
+		DELETE FROM schema_notifications.handed_over h
+			WHERE h.ctid = ANY (ARRAY(SELECT p.place FROM present p WHERE p.age = 1 OR $1 LIKE '% EXTENSION'))
+			RETURNING h.objects, h.total, (h.xmin::text::bigint - txid_current()) & 4294967295 AS nth
+	)
+	SELECT (array_agg(o.object ORDER BY t.nth, o.number))[1:100], (SELECT sum(taken.total) FROM taken)
+		INTO take.objects, take.total
+		FROM taken t, unnest(t.objects) WITH ORDINALITY AS o (object, number);
+	IF place < 0 OR take.total IS NULL THEN
+		PERFORM FROM schema_notifications.handed_over h WHERE h.ctid = ANY (places) AND h.xid = pg_current_xact_id();
+		IF FOUND THEN
+			PERFORM setval('schema_notifications.handed_over_at', place);
+		END IF;
+	END IF;
+END
+$function$;
+
+-- Records the command that ends, whatever the circumstances, and returns the row's id: -1 when that failed, NULL when
+-- the command is part of an extension's script, or a DROP whose row is there. Called when the triggers' own ways do
+-- not do.
+CREATE OR REPLACE FUNCTION schema_notifications.record(first_keys text, tag text) RETURNS bigint
+LANGUAGE plpgsql AS $function$
 DECLARE
 	objects text[];
 	total bigint;
 	in_script boolean;
-	place bigint;
-	handed text[];
-	handed_total bigint;
 	dropped text[];
+	dropped_total bigint;
 	joined text;
 	row_id bigint;
 	incomplete boolean := false;
@@ -357,7 +423,6 @@ BEGIN
 				EXCEPTION WHEN OTHERS THEN
 				END;
 			ELSE
-				place := currval('schema_notifications.handed_over_at');
 				SELECT array_agg(c.object) FILTER (WHERE c.named) || array_agg(c.object) FILTER (WHERE NOT c.named),
 					count(*), bool_and(c.in_script)
 				INTO objects, total, in_script
@@ -382,36 +447,28 @@ BEGIN
 				-- The script's commands belong to the row of its CREATE or ALTER EXTENSION.
 				IF in_script THEN
 					IF total > 0 THEN
-						INSERT INTO schema_notifications.handed_over AS h (xid, previous, objects, total)
-							VALUES (pg_current_xact_id(), place, objects[1:100], total)
-							RETURNING setval('schema_notifications.handed_over_at',
-								((h.ctid::text::point)[0] * 65536 + (h.ctid::text::point)[1])::bigint)
-							INTO place;
+						INSERT INTO schema_notifications.handed_over AS h (xid, tag, objects, total)
+							VALUES (pg_current_xact_id(), '', objects[1:100], total)
+							RETURNING setval('schema_notifications.handed_over_at', schema_notifications.address(h.ctid))
+							INTO row_id;
 					END IF;
 					RETURN NULL;
 				END IF;
 
-				-- Forgotten first: whatever happens, the next command must not find it.
-				row_id := setval('schema_notifications.handed_over_at', 0);
-				WHILE place > 0 LOOP
-					IF place = 9223372036854775807 THEN
-						incomplete := true;
-						EXIT;
-					END IF;
-					-- An address that a rolled back command left behind finds nothing.
-					DELETE FROM schema_notifications.handed_over h
-						WHERE h.ctid = format('(%s,%s)', place / 65536, place % 65536)::tid
-							AND h.xid = pg_current_xact_id()
-						RETURNING h.previous, h.objects, h.total
-						INTO place, handed, handed_total;
-					EXIT WHEN NOT FOUND;
-					total := total + handed_total;
-					-- The walk goes back in time.
-					dropped := (handed || dropped)[1:100];
-				END LOOP;
-				-- A DROP that has not ended yet: this command was run by another event trigger in between.
-				IF place < 0 AND txid_status(-place) = 'in progress' THEN
-					row_id := setval('schema_notifications.handed_over_at', place);
+				CASE currval('schema_notifications.handed_over_at')
+				WHEN 0 THEN
+					NULL;
+				WHEN -2 THEN
+					row_id := setval('schema_notifications.handed_over_at', 0);
+					incomplete := true;
+				ELSE
+					SELECT t.objects, t.total INTO dropped, dropped_total FROM schema_notifications.take(tag) t;
+					total := total + coalesce(dropped_total, 0);
+				END CASE;
+				-- Other commands, of another event trigger, have come between.
+				IF dropped_total IS NULL AND NOT incomplete AND schema_notifications.is_recorded(tag) THEN
+					row_id := setval('schema_notifications.drop_recorded', 0);
+					RETURN NULL;
 				END IF;
 			END IF;
 
@@ -465,8 +522,11 @@ DECLARE
 BEGIN
 	LOOP
 		BEGIN
-			-- DROP OWNED also revokes; a script's commands are folded (see record()).
+			-- DROP OWNED also revokes; a script's commands are folded (see record()); only one DROP can be remembered.
 			IF currval('schema_notifications.handed_over_at') = 0 AND tg_tag LIKE 'DROP %' AND tg_tag <> 'DROP OWNED'
+				AND (CASE currval('schema_notifications.drop_recorded') WHEN 0 THEN true
+					ELSE txid_status(currval('schema_notifications.drop_recorded') / 1024)
+						IS DISTINCT FROM 'in progress' END)
 				AND current_setting('check_function_bodies') = 'on'
 				AND current_setting('quote_all_identifiers') = 'off'
 			THEN
@@ -480,8 +540,9 @@ BEGIN
 					HAVING octet_length(concat_ws(', ',
 						string_agg(d.object, ', ') FILTER (WHERE d.named),
 						string_agg(d.object, ', ') FILTER (WHERE NOT d.named))) <= 8000
-					RETURNING j.id, setval('schema_notifications.handed_over_at',
-						-txid_current() - ((j.xmin::text::bigint - txid_current()) & 4294967295))
+					RETURNING j.id, setval('schema_notifications.drop_recorded',
+						(txid_current() + ((j.xmin::text::bigint - txid_current()) & 4294967295)) * 1024
+							+ (hashtext(tg_tag) & 1023))
 					INTO STRICT row_id, place;
 				nothing := schema_notifications.ring(first_keys);
 				EXIT;
@@ -493,7 +554,7 @@ BEGIN
 				BEGIN
 					-- currval() in a session that has not called setval() yet.
 					IF SQLSTATE = '55000' AND begun IS NULL THEN
-						begun := setval('schema_notifications.handed_over_at', 0) = 0;
+						begun := setval('schema_notifications.handed_over_at', 0) = setval('schema_notifications.drop_recorded', 0);
 						CONTINUE;
 					END IF;
 				EXCEPTION WHEN OTHERS THEN
@@ -523,7 +584,9 @@ DECLARE
 BEGIN
 	LOOP
 		BEGIN
-			IF currval('schema_notifications.handed_over_at') = 0 THEN
+			IF currval('schema_notifications.handed_over_at') = 0
+				AND currval('schema_notifications.drop_recorded') = 0
+			THEN
 				first_keys := schema_notifications.first_keys(tg_tag);
 				INSERT INTO schema_notifications.journal AS j (system_identifier, database_oid, payload)
 					SELECT schema_notifications.system_identifier(), schema_notifications.database_oid(),
@@ -538,10 +601,8 @@ BEGIN
 					RETURNING j.id INTO STRICT row_id;
 				nothing := schema_notifications.ring(first_keys);
 				EXIT;
-			ELSIF tg_tag LIKE 'DROP %' AND tg_tag <> 'DROP OWNED'
-				AND txid_status(greatest(-currval('schema_notifications.handed_over_at'), 0)) = 'in progress'
-			THEN
-				row_id := setval('schema_notifications.handed_over_at', 0);
+			ELSIF currval('schema_notifications.handed_over_at') = 0 AND schema_notifications.is_recorded(tg_tag) THEN
+				row_id := setval('schema_notifications.drop_recorded', 0);
 				RETURN;
 			END IF;
 		EXCEPTION
@@ -551,7 +612,7 @@ BEGIN
 				BEGIN
 					-- currval() in a session that has not called setval() yet.
 					IF SQLSTATE = '55000' AND begun IS NULL THEN
-						begun := setval('schema_notifications.handed_over_at', 0) = 0;
+						begun := setval('schema_notifications.handed_over_at', 0) = setval('schema_notifications.drop_recorded', 0);
 						CONTINUE;
 					END IF;
 				EXCEPTION WHEN OTHERS THEN

@@ -22,14 +22,14 @@ BEGIN
 	END IF;
 	DROP TABLE IF EXISTS schema_notifications.journal, schema_notifications.meta,
 		schema_notifications.handed_over;
-	DROP SEQUENCE IF EXISTS schema_notifications.handed_over_at;
+	DROP SEQUENCE IF EXISTS schema_notifications.handed_over_at, schema_notifications.drop_recorded;
 	FOR object IN
 		SELECT oid::regprocedure FROM pg_proc
 			WHERE pronamespace = 'schema_notifications'::regnamespace
 			AND proname IN
-				('changed', 'client', 'database_name', 'database_oid', 'dropped', 'first_keys', 'hand_over', 'object_text',
-				'on_ddl_command_end', 'on_sql_drop', 'payload', 'plain_identity', 'prune', 'record', 'ring', 'skip_row',
-				'system_identifier')
+				('address', 'changed', 'client', 'database_name', 'database_oid', 'dropped', 'first_keys', 'hand_over',
+				'is_recorded', 'object_text', 'on_ddl_command_end', 'on_sql_drop', 'payload', 'plain_identity', 'prune',
+				'record', 'ring', 'skip_row', 'system_identifier', 'take')
 	LOOP
 		EXECUTE 'DROP FUNCTION ' || object;
 	END LOOP;
