@@ -38,6 +38,7 @@ struct admin_job {
 	job_fn fn;
 	const char *what, *counted, *also; /* "replayed", and the names of both counts */
 	uint64_t n, n_also;
+	bool last; /* all is done; it waits for the disk */
 };
 
 static void job_free(void *userdata)
@@ -50,10 +51,17 @@ static void job_free(void *userdata)
 	free(j);
 }
 
+/* What is asked last is answered when all of it is in the file: a crash takes nothing back then. */
 static int job_end(struct admin_job *j)
 {
 	struct strbuf b = STRBUF_INIT;
 
+	if (!j->last) {
+		j->last = true;
+		j->query.after = INT64_MAX;
+		j->query.until = 0;
+		return error_fold(store_ask(j->admin->relay->store, &j->query));
+	}
 	log_relay(j->admin->relay, LOG_NOTICE, MSG_COMMAND,
 		  "%s by command: %" PRIu64 " %s, %" PRIu64 " %s", j->what, j->n, j->counted,
 		  j->n_also, j->also);
@@ -110,7 +118,7 @@ static void on_page(void *userdata, struct store_query *q)
 		j->query.after =
 			q->kind == STORE_QUERY_DEAD ? q->dead[i].number : q->changes[i]->sequence;
 	}
-	if (k == 0 && !q->more && !(j->params.given & PARAM_NUMBERS))
+	if (k == 0 && (j->last || (!q->more && !(j->params.given & PARAM_NUMBERS))))
 		k = job_end(j);
 	else if (k == 0)
 		/* In another turn of the loop: others have theirs. */
