@@ -76,12 +76,12 @@ static const struct cli_command commands[] = {
 	  "show each database and each sink, and what is wrong", NULL },
 	{ "tail", "", 0, 0, OPT_DAEMON | OPT_FOLLOW | OPT_LAST | OPT_RANGE, cli_tail,
 	  "show the newest changes, and those that come",
-	  "With --json each change is a CloudEvent on a line of its own. Whoever follows goes on\n"
-	  "where he was when the daemon is started again.\n" },
+	  "With --json each change is a CloudEvent on a line of its own. Whoever follows\n"
+	  "goes on where he was when the daemon is started again.\n" },
 	{ "replay", "", 0, 0, OPT_DAEMON | OPT_SINK | OPT_RANGE | OPT_ALL, cli_replay,
 	  "deliver changes once more",
-	  "Those that the spool still holds, to each sink that wants them, behind what it is owed\n"
-	  "already; they keep their ids and are marked as replayed.\n" },
+	  "Those that the spool still holds, to each sink that wants them, behind what it\n"
+	  "is owed already; they keep their ids and are marked as replayed.\n" },
 	{ "dead list", "", 0, 0, OPT_DAEMON | OPT_SINK | OPT_RANGE, cli_dead_list,
 	  "show what was given up, and why", NULL },
 	{ "dead retry", "[NUMBER...]", 0, LIMIT_ADMIN_NUMBERS,
@@ -91,7 +91,8 @@ static const struct cli_command commands[] = {
 	  OPT_DAEMON | OPT_SINK | OPT_RANGE | OPT_ALL, cli_dead_drop, "forget dead letters", NULL },
 	{ "pause database", "NAME", 1, 1, OPT_DAEMON, cli_control,
 	  "close the connection, and keep it closed",
-	  "An open one is in the way of DROP DATABASE, and of CREATE DATABASE with it as template.\n" },
+	  "An open one is in the way of DROP DATABASE, and of CREATE DATABASE with it as\n"
+	  "template. It stays closed until it is resumed, or the daemon is restarted.\n" },
 	{ "resume database", "NAME", 1, 1, OPT_DAEMON, cli_control,
 	  "connect again, and read what was missed", NULL },
 	{ "reconnect database", "NAME", 1, 1, OPT_DAEMON, cli_control,
@@ -103,8 +104,8 @@ static const struct cli_command commands[] = {
 	  "deliver again to a sink whose receiver wanted no more (410)", NULL },
 	{ "test sink", "NAME", 1, 1, OPT_DAEMON, cli_control,
 	  "deliver a test, in which nothing has changed, and tell the answer",
-	  "It goes to this sink at once, whatever its state. A sink that waits to be tried again is\n"
-	  "tried now if the test was delivered.\n" },
+	  "It goes to this sink at once, whatever its state. A sink that waits to be tried\n"
+	  "again is tried now if the test was delivered.\n" },
 	{ "reload", "", 0, 0, OPT_DAEMON, cli_reload, "read the configuration again",
 	  "A configuration that is not valid changes nothing, and its faults are told.\n" },
 	{ "spool", "FILE", 1, 1, OPT_JSON, cli_spool,
@@ -149,7 +150,16 @@ static int _printf_(2, 3) usage(const char *command, const char *fmt, ...)
 
 static void print_entry(const char *name, const char *text)
 {
-	(void)printf("  %-*s  %s\n", NAME_WIDTH, name, text);
+	size_t column = 2 + NAME_WIDTH + 2, n;
+
+	(void)printf("  %-*s  ", NAME_WIDTH, name);
+	for (;; text += n + strspn(text + n, " ")) {
+		n = table_line(text, TABLE_WIDTH - column);
+		(void)printf("%.*s\n", (int)n, text);
+		if (text[n] == '\0')
+			return;
+		(void)printf("%*s", (int)column, "");
+	}
 }
 
 static void print_options(unsigned int which)
@@ -178,7 +188,8 @@ static int print_help(void)
 	(void)puts(
 		"Usage: schemarelay COMMAND [OPTIONS]\n"
 		"\n"
-		"Relays schema changes of PostgreSQL databases to webhooks, Unix sockets and syslog.\n"
+		"Relays schema changes of PostgreSQL databases to webhooks, Unix sockets, syslog\n"
+		"and systemd's journal.\n"
 		"\n"
 		"Commands:");
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
@@ -358,6 +369,14 @@ static size_t terminal_width(void)
 	return size.ws_col;
 }
 
+/* What could not be written was not done, as far as whoever reads it is concerned. */
+static int finish(int status)
+{
+	if (fflush(stdout) == 0 && !ferror(stdout))
+		return status;
+	return cli_fail(status ? status : EXIT_FAILURE, "cannot write to standard output");
+}
+
 int cli_main(int argc, char **argv, const struct config_env *env)
 {
 	struct cli c = { .env = env, .config = CLI_DEFAULT_CONFIG };
@@ -372,17 +391,17 @@ int cli_main(int argc, char **argv, const struct config_env *env)
 		return EXIT_SUCCESS;
 	}
 	if ((p.given & OPT_HELP) && optind == argc)
-		return print_help();
+		return finish(print_help());
 	status = find_command(&c, argv + optind, (size_t)(argc - optind));
 	if (status)
 		return status;
 	if (p.given & OPT_HELP)
-		return print_command_help(c.command);
+		return finish(print_command_help(c.command));
 	status = judge(&p);
 	if (status)
 		return status;
 	c.config_given = p.given & OPT_CONFIG;
 	c.width = terminal_width();
 	c.colour = c.width > 0 && !is_dumb(getenv("TERM")) && !(no_colour && no_colour[0]);
-	return c.command->run(&c);
+	return finish(c.command->run(&c));
 }

@@ -2,10 +2,12 @@
 
 #include <errno.h>
 #include <grp.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sysexits.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/error.h"
@@ -48,7 +50,7 @@ static int fail_permission(const char *path)
 	const struct group *g = NULL;
 	struct stat st;
 
-	if (stat(path, &st) == 0 && (st.st_mode & S_IWGRP))
+	if (stat(path, &st) == 0 && (st.st_mode & S_IWGRP) && st.st_gid != 0)
 		g = getgrgid(st.st_gid);
 	if (!g)
 		return cli_fail(EXIT_FAILURE, "you may not use %s: run this as root", path);
@@ -180,6 +182,14 @@ int cli_request(const struct cli *c, const char *method, const char *target, con
 	return status;
 }
 
+/* Whoever read our output by a pipe has left: nothing may come for hours by which that would be noticed. */
+static int is_unread(_unused_ void *userdata)
+{
+	struct pollfd p = { .fd = STDOUT_FILENO };
+
+	return poll(&p, 1, 0) > 0 && (p.revents & POLLERR);
+}
+
 int cli_follow(const struct cli *c, const char *target, const char *accept, bool again,
 	       int (*fn)(void *userdata, const char *data, size_t n), void *userdata)
 {
@@ -190,7 +200,12 @@ int cli_follow(const struct cli *c, const char *target, const char *accept, bool
 		.on_data = fn,
 		.userdata = userdata,
 	};
-	struct http_local h = { .method = "GET", .target = target, .accept = accept };
+	struct http_local h = {
+		.method = "GET",
+		.target = target,
+		.accept = accept,
+		.on_time = is_unread,
+	};
 	int status = run(c, &h, &t);
 
 	strbuf_done(&t.problem);

@@ -6,16 +6,48 @@
 #include "app/cli_client.h"
 #include "app/cli_table.h"
 #include "app/cli_target.h"
+#include "app/relay_log.h"
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/error.h"
 #include "model/json_write.h"
+#include "model/timestamp.h"
 
 /* --- lists ------------------------------------------------------------------------------------- */
+
+static const char *const columns_all[] = { "NUMBER", "DIED",    "SINK",     "DATABASE", "TAG",
+					   "OBJECT", "OUTCOME", "ATTEMPTS", "REASON" };
+/* On a terminal, whose lines have 80 characters. */
+static const char *const columns_narrow[] = { "NUMBER", "DIED", "SINK", "DATABASE",
+					      "WHAT, AND WHY" };
+
+static void add_narrow(struct table *t, const struct json_value *v, const char *reason,
+		       const char *answer)
+{
+	const char *died = cli_text(v, "died");
+	struct timestamp at;
+	usec_t ago = 0;
+	char buf[32];
+
+	if (timestamp_parse(&at, died, strlen(died)) && at.usec > 0)
+		ago = usec_sub(clock_realtime(), (usec_t)at.usec);
+	table_add(t, COLOUR_NONE, cli_text(v, "number"));
+	table_addf(t, COLOUR_NONE, "%s ago", format_duration(buf, sizeof(buf), ago));
+	table_add(t, COLOUR_NONE, cli_text(v, "sink"));
+	table_add(t, COLOUR_NONE, cli_text(v, "database"));
+	table_addf(t, COLOUR_NONE, "%s %s: %s after %s attempts: %s%s%s", cli_text(v, "tag"),
+		   cli_text(v, "subject"), cli_text(v, "outcome"), cli_text(v, "attempts"), reason,
+		   reason[0] && answer[0] ? ": " : "", answer);
+}
 
 static void add_row(struct table *t, const struct json_value *v)
 {
 	const char *reason = cli_text(v, "reason"), *answer = cli_text(v, "answer");
 
+	if (t->n_columns == ARRAY_SIZE(columns_narrow)) {
+		add_narrow(t, v, reason, answer);
+		return;
+	}
 	table_add(t, COLOUR_NONE, cli_text(v, "number"));
 	table_add(t, COLOUR_NONE, cli_text(v, "died"));
 	table_add(t, COLOUR_NONE, cli_text(v, "sink"));
@@ -76,15 +108,16 @@ static int list_json(const struct cli *c)
 
 int cli_dead_list(struct cli *c)
 {
-	static const char *const columns[] = { "NUMBER", "DIED",    "SINK",     "DATABASE", "TAG",
-					       "OBJECT", "OUTCOME", "ATTEMPTS", "REASON" };
 	_cleanup_(table_done) struct table t = { .n_columns = 0 };
 	_cleanup_(strbuf_done) struct strbuf b = STRBUF_INIT;
 	int status, k;
 
 	if (c->json)
 		return list_json(c);
-	table_init(&t, columns, ARRAY_SIZE(columns));
+	if (c->width > 0)
+		table_init(&t, columns_narrow, ARRAY_SIZE(columns_narrow));
+	else
+		table_init(&t, columns_all, ARRAY_SIZE(columns_all));
 	status = list_pages(c, &t);
 	if (status)
 		return status;
@@ -102,6 +135,11 @@ int cli_dead_list(struct cli *c)
 
 static int add_numbers(const struct cli *c, struct strbuf *body)
 {
+	for (size_t i = 0; i < c->n_arguments; i++) {
+		if (!cli_is_number(c->arguments[i]))
+			return cli_fail(CLI_USAGE, "%s: no number of a dead letter",
+					c->arguments[i]);
+	}
 	if (c->n_arguments == 0)
 		return 0;
 	json_open_member(body, "numbers", '[');
@@ -126,6 +164,11 @@ static int run_job(struct cli *c, const char *target, struct said first, struct 
 	struct json_error error;
 	int status;
 
+	if (c->n_arguments == 0 && !c->all && !c->database && !c->sink && !c->since && !c->before &&
+	    !c->after && !c->until)
+		return cli_fail(EXIT_FAILURE,
+				"say which ones ('schemarelay %s --help' tells how), or --all",
+				c->command->name);
 	json_open(&body, '{');
 	status = add_numbers(c, &body);
 	if (status == 0)

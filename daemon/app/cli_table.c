@@ -129,8 +129,7 @@ static void measure(const struct table *t, size_t *widths)
 	}
 }
 
-/* How many bytes of @s one line of @width characters takes; it ends at a blank, if it can. */
-static size_t line_length(const char *s, size_t width)
+size_t table_line(const char *s, size_t width)
 {
 	size_t n = 0, i = 0, blank = 0;
 
@@ -168,7 +167,7 @@ static void add_wrapped(struct strbuf *b, const char *s, size_t column, size_t w
 	room = MAX(width, column + WRAP_MIN) - column;
 	for (;; s += n) {
 		s += strspn(s, " ");
-		n = line_length(s, room);
+		n = table_line(s, room);
 		strbuf_add(b, s, n);
 		if (s[n] == '\0')
 			return;

@@ -36,5 +36,8 @@ void table_addf(struct table *t, enum colour colour, const char *fmt, ...) _prin
  * columns are not aligned. -ENOMEM. */
 int table_format(const struct table *t, struct strbuf *b, size_t width, bool colours) _must_check_;
 
+/* How many bytes of @s one line of @width characters takes: up to a blank, if there is one. */
+size_t table_line(const char *s, size_t width) _pure_;
+
 /* Appends @text, escaped, in that colour. */
 void add_coloured(struct strbuf *b, enum colour colour, bool colours, const char *text);

@@ -2,12 +2,14 @@
 
 /*
  * A command's options as parameters of a request: in a query, or in a JSON object. What they may be the daemon
- * judges; only ages ("--since 2h") become times here.
+ * judges; but ages ("--since 2h") become times here, and what is neither time nor number is told.
  */
 
 #include "app/cli.h"
 #include "base/strbuf.h"
 
+/* 1 to 20 digits. */
+bool cli_is_number(const char *s) _pure_;
 /* Appends "?after=...&..." (or "&..." behind a query that is there) for each option that was given. 0, or the
  * exit status. */
 int cli_add_query(const struct cli *c, struct strbuf *target) _must_check_;

@@ -26,6 +26,15 @@ static size_t on_write(char *data, size_t size, size_t n, void *userdata)
 	return t->stopped ? 0 : size * n;
 }
 
+static int on_progress(void *userdata, _unused_ curl_off_t a, _unused_ curl_off_t b,
+		       _unused_ curl_off_t c, _unused_ curl_off_t d)
+{
+	struct transfer *t = userdata;
+
+	t->stopped = t->h->on_time(t->h->userdata);
+	return t->stopped;
+}
+
 /* libcurl does not always tell why a socket could not be reached; connect(2) does. */
 static int why_not(const char *path)
 {
@@ -57,6 +66,10 @@ static bool set_options(struct transfer *t, const char *url, struct curl_slist *
 		     curl_easy_setopt(e, CURLOPT_TIMEOUT_MS, (long)(h->timeout / USEC_PER_MSEC)) ==
 			     CURLE_OK;
 
+	if (sound && h->on_time)
+		sound = curl_easy_setopt(e, CURLOPT_XFERINFOFUNCTION, on_progress) == CURLE_OK &&
+			curl_easy_setopt(e, CURLOPT_XFERINFODATA, t) == CURLE_OK &&
+			curl_easy_setopt(e, CURLOPT_NOPROGRESS, 0L) == CURLE_OK;
 	if (sound && h->body)
 		sound = curl_easy_setopt(e, CURLOPT_POSTFIELDS, h->body) == CURLE_OK;
 	return sound;

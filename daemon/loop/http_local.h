@@ -20,6 +20,8 @@ struct http_local {
 
 	/* The next bytes of the answer's body, with its status. Other than 0 breaks it off. */
 	int (*on_data)(void *userdata, int status, const char *data, size_t n);
+	/* Now and then (at least each second) while it goes on, likewise. May be NULL. */
+	int (*on_time)(void *userdata);
 	void *userdata;
 
 	/* The answer. */
@@ -31,7 +33,7 @@ struct http_local {
 enum {
 	HTTP_LOCAL_E_CONNECT = 1, /* nobody was reached: h->error_number */
 	HTTP_LOCAL_E_BROKEN,      /* there was no whole answer: h->error */
-	HTTP_LOCAL_E_STOPPED,     /* on_data() broke it off */
+	HTTP_LOCAL_E_STOPPED,     /* on_data() or on_time() broke it off */
 };
 
 /* -ENOMEM. */

@@ -178,6 +178,24 @@ def test_help_of_a_command():
     assert done.returncode == 0 and done.stdout.startswith("Usage: schemarelay status") and "--json" in done.stdout
 
 
+@pytest.mark.parametrize("words", [(), ("tail",), ("replay",), ("dead", "list"), ("pause", "database"), ("test", "sink")])
+def test_help_fits_a_terminal(words):
+    done = run(*words, "--help")
+    assert done.returncode == 0 and not [line for line in done.stdout.splitlines() if len(line) > 80]
+
+
+def test_what_cannot_be_written(relay):
+    """Who redirects the output to a full disk is told."""
+    r = relay().start()
+    for words in (["--help"], ["status"], ["status", "--json"], ["dead", "list", "--json"], ["reload"]):
+        with open("/dev/full", "w", encoding="ascii") as full:
+            done = subprocess.run(
+                [binary(), *words, "--config", str(r.config_path)],
+                stdout=full, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, timeout=30, env=environment(), check=False,
+            )  # fmt: skip
+        assert done.returncode == 1 and b"cannot write to standard output" in done.stderr, words
+
+
 def test_idle_and_slow_clients_delay_nobody(pg, relay, stage, webhook, closing):
     s = stage(pg)
     r = relay(databases={"one": s.conf}, sinks={"hook": hook_to(webhook)}).start()

@@ -1,8 +1,13 @@
 """What the spool holds, seen and steered by the admin socket: changes, replays, dead letters."""
 
 import contextlib
+import fcntl
 import json
+import os
+import pty
+import struct
 import subprocess
+import termios
 import threading
 
 import pytest
@@ -106,7 +111,7 @@ def test_changes(pg, relay, stage, webhook):
     assert len(r.command("tail", "--since", "1h").stdout.splitlines()) == 6
     assert r.command("tail", "--before", "1h").stdout == ""
     wrong = r.command("tail", "--after", "x")
-    assert wrong.returncode == 1 and "after must be a number" in wrong.stderr
+    assert wrong.returncode == 2 and "--after x: no number" in wrong.stderr
 
 
 def test_many_changes(pg, relay, stage):
@@ -277,6 +282,38 @@ def test_a_replay_outlives_the_daemon(pg, relay, stage, webhook):
     wait_until(lambda: len(replayed(webhook.received())) == 3, "what was replayed")
 
 
+def test_a_replay_to_sinks_that_wait(pg, relay, stage, webhooks):
+    """Paused, down, gone: it is owed, as often as somebody wants it, and comes behind what is owed already. Removed: there is no such sink."""
+    s = stage(pg)
+    hooks = {name: webhooks() for name in ("paused", "down", "gone", "removed")}
+    r = relay(databases={"one": s.conf}, sinks={name: hook_to(hook) for name, hook in hooks.items()})
+    r.expect('sink "down": HTTP 503', 'sink "gone": disabled').start()
+    s.tables("t", 2)
+    wait_all({"one": s}, hooks.values())
+    assert r.command("pause", "sink", "paused").returncode == 0
+    hooks["down"].default, hooks["gone"].default = 503, 410
+    s.table("owed")
+    r.wait_for(lambda: r.admin.sink("gone")["state"] == "gone" and r.admin.sink("down")["state"] in ("backoff", "probing"), "sinks that are unwell")
+    del r.config["sinks"]["removed"]
+    r.reload()
+    assert r.admin.post("/api/v1/replay", sink="removed", all=True).status == 404
+    third = r.admin.get("/api/v1/changes").json()["changes"][2]["sequence"]
+    for _ in range(2):
+        told = json.loads(r.command("replay", "--until", str(int(third) - 1), "--json").stdout)
+        assert told == {"changes": 2, "deliveries": 6}
+    # Neither a crash nor a resume changes anything about it.
+    r.kill()
+    r.start()
+    hooks["down"].default = hooks["gone"].default = 204
+    assert r.command("enable", "sink", "gone").returncode == 0
+    for name in ("paused", "down", "gone"):
+        wait_until(lambda n=name: r.admin.sink(n)["owed"] == 0, lambda n=name: f"{n}: {r.admin.sink(n)}")
+        events = list({(e["id"], i): e for i, e in enumerate(hooks[name].received())}.values())
+        assert subjects(e for e in events if not e.get("replayed")) == ["public.t0", "public.t1", "public.owed"]
+        assert subjects(replayed(events)) == ["public.t0", "public.t1"] * 2
+        assert subjects(events)[2] == "public.owed"
+
+
 # --- dead letters ---------------------------------------------------------------------------------
 
 
@@ -350,6 +387,64 @@ def test_dead_letters_are_dropped(with_dead):
     wait_until(lambda: numbers(r) == [every[1]], "one is left")
     assert r.admin.post("/api/v1/dead-letters/drop", database="one").json() == {"dropped": 1, "skipped": 0}
     wait_until(lambda: numbers(r) == [], "none is left")
+
+
+def test_dead_letters_of_a_sink_that_is_down(with_dead):
+    """Those that are tried again are owed, over a restart, and no dead letters any more; others may be dropped meanwhile."""
+    r, s, webhook = with_dead
+    every = numbers(r)
+    webhook.default = 503
+    r.expect('sink "hook": HTTP 503')
+    assert r.command("dead", "retry", str(every[0])).returncode == 0
+    r.wait_for(lambda: r.admin.sink("hook")["owed"] == 1 and r.admin.sink("hook")["state"] == "backoff", "it is owed again")
+    assert r.command("dead", "drop", str(every[1])).stdout == "1 dead letters are gone\n"
+    wait_until(lambda: numbers(r) == [every[2]], "one is left")
+    r.kill()
+    r.start()
+    assert numbers(r) == [every[2]] and r.admin.sink("hook")["owed"] == 1
+    before = len(webhook.received())
+    webhook.default = 204
+    wait_until(lambda: len(webhook.received()) > before, "the one that was tried again")
+    assert [(e["subject"], e["replayed"]) for e in webhook.received()[before:]] == [("public.t0", "true")]
+
+
+def on_terminal(command, columns):
+    """What it shows on a terminal so wide."""
+    leader, follower = pty.openpty()
+    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=follower, env=environment(TERM="xterm", NO_COLOR="1"))
+    os.close(follower)
+    shown = b""
+    # The end of a terminal is an error.
+    with contextlib.suppress(OSError):
+        while data := os.read(leader, 65536):
+            shown += data
+    os.close(leader)
+    assert process.wait(30) == 0
+    return shown.decode().splitlines()
+
+
+def test_a_terminal_of_80_columns(with_dead):
+    r, s, webhook = with_dead
+    every = numbers(r)
+    for words in (["dead", "list"], ["status"], ["tail"]):
+        shown = on_terminal([binary(), *words, "--config", str(r.config_path)], 80)
+        assert not [line for line in shown if len(line) > 80], words
+    shown = on_terminal([binary(), "dead", "list", "--config", str(r.config_path)], 80)
+    assert shown[0].split() == ["NUMBER", "DIED", "SINK", "DATABASE", "WHAT,", "AND", "WHY"]
+    assert shown[1].startswith(f"{every[0]}  ") and "CREATE TABLE public.t0: rejected after 3 attempts: HTTP 422" in " ".join(shown)
+
+
+def test_who_follows_leaves(with_dead):
+    """Whoever read its output by a pipe: the command ends, though nothing more comes."""
+    r, s, webhook = with_dead
+    process = subprocess.Popen(
+        [binary(), "tail", "--follow", "--json", "--config", str(r.config_path)],
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, env=environment(),
+    )  # fmt: skip
+    assert process.stdout.readline()
+    process.stdout.close()
+    assert process.wait(30) == 0
 
 
 def test_a_sink_that_is_not_configured_any_more(with_dead):
