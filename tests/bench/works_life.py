@@ -5,7 +5,7 @@ import threading
 import time
 
 from report import Target, plain
-from subjects import (Receiver, check_all_came, finish_producer, n_fds, produce, schemarelay, start_producer,
+from subjects import (Receiver, check_all_came, cpu_us, finish_producer, loop_cpu_us, n_fds, produce, schemarelay, start_producer,
                       status_kib, wait_listening)  # fmt: skip
 from works import Work, burst
 
@@ -50,7 +50,8 @@ class Backlog(Work):
         elapsed = time.monotonic() - began
         told = subject.receiver.report()
         check_all_came(told, count)
-        return {"rate": count / told["seconds"], "rate_with_the_start": count / elapsed,
+        return {"rate": count / told["seconds"], "cpu_us": cpu_us(subject.pid) / count,
+                "loop_us": loop_cpu_us(subject.pid) / count, "rate_with_the_start": count / elapsed,
                 "peak_kib": status_kib(subject.pid, "VmHWM"), "rss_kib": status_kib(subject.pid, "VmRSS")}  # fmt: skip
 
 
