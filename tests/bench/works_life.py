@@ -106,8 +106,8 @@ class Soak(Work):
     """Steady changes, and reconnects of databases where nothing happens: nothing may grow."""
 
     id = "soak"
-    title = "soak: 2,000 changes and 17 reconnects a second (SOAK_SECONDS)"
-    rate, reconnects = 2000, 17
+    title = "soak: 1,000 changes and 17 reconnects a second (SOAK_SECONDS)"
+    rate, reconnects = 1000, 17
 
     def __init__(self):
         self.most_kib = 0
