@@ -357,27 +357,19 @@ EXCEPTION
 END
 $function$;
 
--- Takes what was handed over to the command that ends. CREATE and ALTER EXTENSION take all: their scripts' commands
--- have left it to them. Nobody else takes what a command that is still going has left (this one runs in its course).
-CREATE OR REPLACE FUNCTION schema_notifications.take(tag text, OUT objects text[], OUT total bigint)
-LANGUAGE plpgsql
--- Any other scan of handed_over would be one that SERIALIZABLE takes note of.
-SET enable_tidscan = on SET enable_seqscan = off
-AS $function$
+-- Finds what was handed over to the command that ends, wherever it lies. CREATE and ALTER EXTENSION take all: their
+-- scripts' commands have left it to them. Nobody else takes what a command that is still going has left (this one runs in
+-- its course): that stays, and the memory with it.
+CREATE OR REPLACE FUNCTION schema_notifications.take(tag text, place bigint, OUT objects text[], OUT total bigint)
+LANGUAGE plpgsql AS $function$
 DECLARE
-	place bigint := currval('schema_notifications.handed_over_at');
 	page_size int := current_setting('block_size');
-	places tid[];
+	-- Each place where a row can be: a row takes 24 bytes and a pointer of 4 at least.
+	places tid[] := ARRAY(SELECT format('(%s,%s)', block, line)::tid
+		FROM generate_series(0, pg_relation_size('schema_notifications.handed_over') / page_size - 1) block,
+			generate_series(1, page_size / 28) line);
 BEGIN
-	-- Forgotten first: whatever happens, the next command must not find it.
-	PERFORM setval('schema_notifications.handed_over_at', 0);
-	places := CASE WHEN place > 0 THEN ARRAY[format('(%s,%s)', place / 65536, place % 65536)::tid]
-		-- Each place where a row can be: a row takes 24 bytes and a pointer of 4 at least.
-		ELSE ARRAY(SELECT format('(%s,%s)', block, line)::tid
-			FROM generate_series(0, pg_relation_size('schema_notifications.handed_over') / page_size - 1) block,
-				generate_series(1, page_size / 28) line) END;
-	-- A place that a rolled back command has left behind holds nothing. Each hand-over has a subtransaction of its own,
-	-- by which they are in order; the newest is that of the innermost command.
+	-- Each hand-over has a subtransaction of its own, by which they are in order; the newest is the innermost command's.
 	WITH present AS (
 		SELECT h.ctid AS place, row_number() OVER (ORDER BY (h.xmin::text::bigint - txid_current()) & 4294967295 DESC) AS age
 			FROM schema_notifications.handed_over h
@@ -391,11 +383,9 @@ BEGIN
 	SELECT (array_agg(o.object ORDER BY t.nth, o.number))[1:100], (SELECT sum(taken.total) FROM taken)
 		INTO take.objects, take.total
 		FROM taken t, unnest(t.objects) WITH ORDINALITY AS o (object, number);
-	IF place < 0 OR take.total IS NULL THEN
-		PERFORM FROM schema_notifications.handed_over h WHERE h.ctid = ANY (places) AND h.xid = pg_current_xact_id();
-		IF FOUND THEN
-			PERFORM setval('schema_notifications.handed_over_at', place);
-		END IF;
+	PERFORM FROM schema_notifications.handed_over h WHERE h.ctid = ANY (places) AND h.xid = pg_current_xact_id();
+	IF FOUND THEN
+		PERFORM setval('schema_notifications.handed_over_at', $2);
 	END IF;
 END
 $function$;
@@ -404,8 +394,13 @@ $function$;
 -- the command is part of an extension's script, or a DROP whose row is there. Called when the triggers' own ways do
 -- not do.
 CREATE OR REPLACE FUNCTION schema_notifications.record(first_keys text, tag text) RETURNS bigint
-LANGUAGE plpgsql AS $function$
+LANGUAGE plpgsql
+-- Any other scan of handed_over would be one that SERIALIZABLE takes note of.
+SET enable_tidscan = on
+SET enable_seqscan = off
+AS $function$
 DECLARE
+	place bigint;
 	objects text[];
 	total bigint;
 	in_script boolean;
@@ -458,16 +453,26 @@ BEGIN
 					RETURN NULL;
 				END IF;
 
-				CASE currval('schema_notifications.handed_over_at')
-				WHEN 0 THEN
-					NULL;
-				WHEN -2 THEN
+				place := currval('schema_notifications.handed_over_at');
+				IF place <> 0 THEN
+					-- Forgotten first: whatever happens, the next command must not find it.
 					row_id := setval('schema_notifications.handed_over_at', 0);
-					incomplete := true;
-				ELSE
-					SELECT t.objects, t.total INTO dropped, dropped_total FROM schema_notifications.take(tag) t;
+					IF place = -2 THEN
+						incomplete := true;
+					ELSE
+						-- Its only row, mostly. A place that a rolled back command has left behind holds nothing.
+						DELETE FROM schema_notifications.handed_over h
+							WHERE h.ctid = format('(%s,%s)', place / 65536, place % 65536)::tid
+								AND h.xid = pg_current_xact_id() AND place > 0
+								AND ($2 = h.tag OR $2 IN ('CREATE EXTENSION', 'ALTER EXTENSION'))
+							RETURNING h.objects, h.total INTO dropped, dropped_total;
+						IF NOT FOUND THEN
+							SELECT t.objects, t.total INTO dropped, dropped_total
+								FROM schema_notifications.take(tag, place) t;
+						END IF;
+					END IF;
 					total := total + coalesce(dropped_total, 0);
-				END CASE;
+				END IF;
 				-- Other commands, of another event trigger, have come between.
 				IF dropped_total IS NULL AND NOT incomplete AND schema_notifications.is_recorded(tag) THEN
 					row_id := setval('schema_notifications.drop_recorded', 0);

@@ -4,6 +4,7 @@ Each case sets a trap, then runs honest DDL. The row must be there, and be right
 work; nobody may have run code as somebody else, or have read or written what is not theirs.
 """
 import datetime
+import re
 
 import psycopg2
 import pytest
@@ -106,7 +107,7 @@ def attacker(request, db):
            "GRANT ALL ON public.caught TO public; GRANT CREATE, USAGE ON SCHEMA public TO public")
     # Writes down as whom it runs, if anybody ever calls it.
     db.sql("CREATE FUNCTION evil.caught() RETURNS text LANGUAGE sql AS"
-           " $$ INSERT INTO public.caught VALUES (current_user::text) RETURNING who $$", user=role)
+           " $$ INSERT INTO public.caught VALUES (current_user) RETURNING who $$", user=role)
     db.rows()
     yield role
     assert db.sql("SELECT who FROM public.caught") == []
@@ -153,12 +154,194 @@ def test_settings(db, attacker):
             raise AssertionError(setting) from error
 
 
+# Values for settings whose type does not tell them.
+STRINGS = ["", "x", "off", "1", "-1", "pg_temp, evil", "\"evil\", pg_catalog", "'; SELECT evil.caught(); --", "a\nb", "\"}, {\"",
+           "%s%n", "\\", "é" * 40]
+VALUES = {
+    "search_path": ["evil", "evil, pg_catalog", "pg_temp", "pg_temp, evil, public", "schema_notifications", ""],
+    "TimeZone": ["Asia/Kolkata", "-167", "UTC5", "<UTC>+11", "infinity"],
+    "DateStyle": ["German", "SQL, YMD", "Postgres, DMY"],
+    "timezone_abbreviations": ["India", "Australia"],
+    "restrict_nonsystem_relation_kind": ["view", "foreign-table", "view, foreign-table"],
+    "createrole_self_grant": ["set, inherit"],
+    "default_tablespace": ["pg_default"], "temp_tablespaces": ["pg_default"],
+    "plpgsql.extra_errors": ["all", "none"], "plpgsql.extra_warnings": ["all", "none"],
+    # What anybody may make up.
+    "schema_notifications.objects": STRINGS, "schema_notifications.journal": STRINGS, "evil.setting": STRINGS,
+    # The one switch: what is no negation leaves the doorbell on.
+    "schema_notifications.notify": [v for v in STRINGS if v != "off"],
+}
+# Not for this test: these make the very command fail or are the transaction's (see test_sql_never_fails.py); and psycopg2
+# refuses most encodings.
+OTHERS = {"transaction_read_only", "default_transaction_read_only", "transaction_isolation", "transaction_deferrable",
+          "client_encoding"}
+
+
+def hostile_values(name, vartype, smallest, largest, choices):
+    if name in VALUES:
+        return VALUES[name]
+    return {"bool": ["on", "off"], "enum": choices, "string": STRINGS}.get(vartype, [smallest, largest])
+
+
+@pytest.mark.parametrize("attacker", ["role"], indirect=True)
+def test_every_setting_of_the_server(db, attacker):
+    """Each that a user may set, from the server's own list, with each value or the extremes."""
+    settings = [row for row in db.sql("SELECT name, vartype, min_val, max_val, enumvals FROM pg_settings"
+                                      " WHERE context = 'user'") if row[0] not in OTHERS]
+    known = {name for name, *_ in settings}
+    settings += [(name, "string", None, None, None) for name in VALUES if name not in known]
+    tried, refused = [], []
+    with Listener(db) as listener, db.session(attacker) as cursor:
+        for name, *kind in settings:
+            for value in hostile_values(name, *kind):
+                try:
+                    cursor.execute("SELECT set_config(%s, %s, false)", (name, value))
+                except psycopg2.Error as error:
+                    refused.append((name, value, error.pgcode))
+                    continue
+                table = f"t{len(tried)}"
+                try:
+                    cursor.execute(f"CREATE TABLE evil.{table} (a int, b int); ALTER TABLE evil.{table} DROP COLUMN b;"
+                                   f" DROP TABLE evil.{table}")
+                    tried.append((name, value))
+                    cursor.execute(f"RESET {name}")
+                except psycopg2.Error as error:
+                    raise AssertionError((name, value)) from error
+        heard = len(listener.heard(3 * len(tried), timeout=30))
+    rows = db.rows()
+    for i, setting in enumerate(tried):
+        assert [(r["tag"], objects(r)) for r in rows[3 * i:3 * i + 3]] == [
+            ("CREATE TABLE", [("table", f"evil.t{i}", "CREATE TABLE")]),
+            ("ALTER TABLE", [("table", f"evil.t{i}", "ALTER TABLE"), ("table column", f"evil.t{i}.b", "DROP TABLE COLUMN")]),
+            ("DROP TABLE", [("table", f"evil.t{i}", "DROP TABLE")])], setting
+        for row in rows[3 * i:3 * i + 3]:
+            assert (row["database"], row["user"], row["role"], row["client"]) == (db.name, attacker, None, "127.0.0.1"), setting
+            assert "incomplete" not in row and "truncated" not in row, setting
+    assert len(rows) == heard == 3 * len(tried) and db.left_over() == 0
+    # Most are theirs to set, to any value of the type: a test that is refused everything shows nothing.
+    assert len(tried) > 250 and len({name for name, _ in tried}) > 100, (len(tried), refused)
+
+
+@pytest.mark.parametrize("attacker", ["owner"], indirect=True)
+def test_settings_that_are_not_theirs(db, attacker):
+    """The others, in the session, for the role, the database and the server: no owner of a database may."""
+    others = db.sql("SELECT name, context, setting FROM pg_settings WHERE context <> 'user'")
+    assert len(others) > 100 and ("session_replication_role", "superuser", "origin") in others
+    refusals = (psycopg2.errors.InsufficientPrivilege, psycopg2.errors.CantChangeRuntimeParam)
+    with db.session(attacker) as cursor:
+        for name, context, value in others:
+            # What a session may choose when it begins can be chosen for it.
+            statements = ["SET {} = %s"] if context == "backend" else [
+                "SET {} = %s", f"ALTER ROLE {attacker} SET {{}} = %s", f"ALTER DATABASE {db.name} SET {{}} = %s",
+                "ALTER SYSTEM SET {} = %s"]
+            for statement in statements:
+                with pytest.raises(refusals):
+                    cursor.execute(statement.format(name), (value,))
+                    raise AssertionError(statement.format(name))
+    with db.session(attacker, options="-c ignore_system_indexes=on") as cursor:
+        honest_ddl(db, cursor)
+    expect_honest_rows(db, attacker)
+
+
 def test_settings_of_the_role_and_the_database(db, attacker):
     db.sql(f"ALTER ROLE {attacker} SET search_path = evil, pg_catalog", user=attacker)
     db.sql(f"ALTER ROLE {attacker} SET quote_all_identifiers = on", user=attacker)
     with db.session(attacker) as cursor:
         honest_ddl(db, cursor)
     expect_honest_rows(db, attacker)
+
+
+WITHOUT_STRINGS = re.compile(r"--[^\n]*|'(?:[^']|'')*'")
+
+
+def what_the_bodies_use(db):
+    """Names of the server's own functions, operators, types and relations in our functions' bodies, from the catalog."""
+    text = "\n".join(body for body, in db.sql("SELECT prosrc FROM pg_proc"
+                                              " WHERE pronamespace = 'schema_notifications'::regnamespace"))
+    text = WITHOUT_STRINGS.sub(" ", text)
+    functions = set(re.findall(r"(?<![.\w])([a-z_]\w+)\s*\(", text)) | {"like", "timezone"}
+    operators = set(re.findall(r"(?<![-+*/<>=~!@#%^&|])[-+*/<>=~!@#%^&|]+", text)) | {"~~", "!~~"}
+    return functions, operators, set(re.findall(r"::(\w+)", text)), set(re.findall(r"\b(pg_\w+)\b", text))
+
+
+def derived_traps(db):
+    """For each of them an object of the same name, by the same signature and by ones that suit as well or better."""
+    functions, operators, types, relations = what_the_bodies_use(db)
+    found = db.sql("""
+        SELECT p.proname, t.arguments, format_type(p.prorettype, NULL), p.proretset, p.prokind
+            FROM pg_proc p, LATERAL (SELECT coalesce(string_agg(CASE WHEN p.provariadic <> 0 AND n = p.pronargs THEN 'VARIADIC ' END
+                || '' || replace(format_type(a, NULL), '"any"', 'text'), ', ' ORDER BY n), '') AS plain,
+                coalesce(string_agg(CASE WHEN p.provariadic <> 0 AND n = p.pronargs
+                    THEN 'VARIADIC ' || CASE p.provariadic WHEN '"any"'::regtype THEN 'text[]' ELSE format_type(a, NULL) END
+                    ELSE replace(format_type(a, NULL), '"any"', 'text') END, ', ' ORDER BY n), '') AS arguments
+                FROM unnest(p.proargtypes) WITH ORDINALITY u (a, n)) t
+            WHERE p.pronamespace = 'pg_catalog'::regnamespace AND p.proname = ANY (%s)""", args=(sorted(functions),))
+    traps, names = [], set()
+    for name, arguments, returns, many, _ in found:
+        for arguments in {arguments, re.sub(r"\bany(compatible)?(nonarray|element)?\b(?!array)", "text", arguments)}:
+            if "internal" in arguments or "internal" in returns or "cstring" in returns:
+                continue
+            if returns.startswith("any") and "any" not in arguments:
+                returns = "text"
+            if returns in ('"any"', "trigger", "event_trigger", "record", "void"):
+                returns = "text"
+            names.add(name)
+            traps.append(f'CREATE OR REPLACE FUNCTION {{schema}}."{name}"({arguments}) RETURNS {"SETOF " * many}{returns}'
+                         " LANGUAGE plpgsql AS $$ BEGIN PERFORM evil.caught(); RETURN"
+                         f" {'' if many else 'NULL'}; END $$")
+    of_types = db.sql("""
+        SELECT oprname, format_type(oprleft, NULL), format_type(oprright, NULL), format_type(oprresult, NULL) FROM pg_operator
+            WHERE oprname = ANY (%s) AND oprnamespace = 'pg_catalog'::regnamespace AND oprleft <> 0
+            AND oprleft = ANY (%s::regtype[]) AND oprright = ANY (%s::regtype[])""", args=(
+                sorted(operators), *[["text", "bigint", "integer", "boolean", "name", "oid", "xid8", "tid", "uuid", "anyarray",
+                                      "anycompatiblearray", "anycompatible", "timestamptz", "interval", "jsonb"]] * 2))
+    for number, (name, left, right, result) in enumerate(of_types):
+        traps.append(f"CREATE FUNCTION {{schema}}.op{number}({left}, {right}) RETURNS {result} LANGUAGE plpgsql AS"
+                     " $$ BEGIN PERFORM evil.caught(); RETURN NULL; END $$;"
+                     f"CREATE OPERATOR {{schema}}.{name} (leftarg = {left}, rightarg = {right}, function = {{schema}}.op{number})")
+    return traps, names, {o[0] for o in of_types}, types, relations
+
+
+def test_whatever_the_bodies_use_may_be_hidden(db, attacker):
+    """The same, but for each function, operator, type and relation that our functions use now, in evil and in public."""
+    traps, functions, operators, types, relations = derived_traps(db)
+    assert {"string_agg", "concat_ws", "octet_length", "txid_status", "txid_current", "clock_timestamp", "format", "to_json",
+            "currval", "setval", "pg_notify", "current_setting", "hashtext", "unnest"} <= functions, functions
+    assert {"=", "<>", "||", "+", "-", "&", "%", "*", "~~", "<=", ">"} <= operators, operators
+    relations = [r for r, in db.sql("SELECT relname FROM pg_class WHERE relname = ANY (%s) AND relkind IN ('r', 'v')",
+                                    args=(sorted(relations),))]
+    with db.session(attacker) as cursor:
+        cursor.execute("SET client_min_messages = error")
+        for schema in ("evil", "public"):
+            cursor.execute(";".join(trap.format(schema=schema) for trap in traps))
+            for name in types - {"bigint", "int"}:
+                cursor.execute(f'CREATE DOMAIN {schema}."{name}" AS pg_catalog.int4 CHECK (evil.caught() IS NULL)')
+        for name in ["journal", "meta", "handed_over", "handed_over_at", *relations]:
+            cursor.execute(f"CREATE VIEW evil.{name} AS SELECT evil.caught(); CREATE TEMP VIEW {name} AS SELECT evil.caught()")
+        # They do catch whoever looks there.
+        for caught in ("SELECT lower('x')", "SELECT 'a'::pg_catalog.text || 'b'::pg_catalog.text", "SELECT 1::bigint = 2::bigint"):
+            cursor.execute("BEGIN; SET LOCAL search_path = evil, pg_catalog")
+            cursor.execute(caught)
+            cursor.execute("SELECT FROM public.caught")
+            assert cursor.rowcount > 0, caught
+            cursor.execute("ROLLBACK")
+        db.rows()
+        for path in ("evil, pg_catalog", "public, pg_temp, pg_catalog", "pg_temp, evil, public, pg_catalog"):
+            cursor.execute(f"SET search_path = {path}")
+            honest_ddl(db, cursor)
+            expect_honest_rows(db, attacker)
+            # By the ways that are seldom gone: what was handed over, what is quoted, pruning.
+            cursor.execute("SET quote_all_identifiers = on; SET check_function_bodies = off")
+            honest_ddl(db, cursor)
+            expect_honest_rows(db, attacker)
+            cursor.execute("RESET quote_all_identifiers; RESET check_function_bodies")
+        db.sql("SELECT setval('schema_notifications.journal_id_seq', 1000000)")
+        for i in range(65):
+            cursor.execute(f"COMMENT ON SCHEMA evil IS {chr(39)}{i}{chr(39)}")
+        with db.session() as victim:
+            victim.execute("SET search_path = evil, pg_catalog")
+            victim.execute("CREATE TABLE evil.honest (); DROP TABLE evil.honest; DROP TABLE IF EXISTS evil.honest")
+        assert len(db.rows()) == 68
 
 
 def test_objects_that_hide_the_servers_own(db, attacker):
@@ -226,21 +409,120 @@ FORBIDDEN = [
     "REASSIGN OWNED BY postgres TO CURRENT_USER",
     "SET session_replication_role = replica",
     "GRANT pg_monitor TO CURRENT_USER",
+    "SET SESSION AUTHORIZATION postgres",
+    "SET ROLE postgres",
+    "COPY schema_notifications.journal TO STDOUT",
+    "COPY schema_notifications.meta TO STDOUT",
+    "COPY schema_notifications.journal FROM STDIN",
+    "COPY schema_notifications.handed_over FROM STDIN",
+    "ALTER EXTENSION schema_notifications UPDATE",
+    "ALTER EXTENSION schema_notifications ADD TABLE evil.t",
+    "ALTER EXTENSION schema_notifications SET SCHEMA evil",
+    "CREATE PUBLICATION p FOR TABLE schema_notifications.journal",
+    "CREATE PUBLICATION p FOR ALL TABLES",
+    "CREATE PUBLICATION p FOR TABLES IN SCHEMA schema_notifications",
+    "CREATE SUBSCRIPTION s CONNECTION 'dbname=x' PUBLICATION p WITH (connect = false)",
+    "CREATE TRIGGER t BEFORE INSERT ON schema_notifications.journal FOR EACH ROW EXECUTE FUNCTION evil.tf()",
+    "CREATE CONSTRAINT TRIGGER t AFTER INSERT ON schema_notifications.journal FOR EACH ROW EXECUTE FUNCTION evil.tf()",
+    "CREATE STATISTICS evil.s ON id, xid FROM schema_notifications.journal",
+    "CREATE TABLE evil.copy (LIKE schema_notifications.journal)",
+    "CREATE TABLE evil.copy AS SELECT * FROM schema_notifications.journal",
+    "CREATE TABLE evil.part PARTITION OF schema_notifications.journal DEFAULT",
+    "ALTER TABLE evil.t INHERIT schema_notifications.journal",
+    "ALTER TABLE schema_notifications.journal SET SCHEMA evil",
+    "ALTER TABLE schema_notifications.journal ADD CHECK (evil.caught() IS NULL)",
+    "ALTER TABLE schema_notifications.journal ALTER payload SET DEFAULT '{}'",
+    "ALTER TABLE schema_notifications.journal ENABLE ROW LEVEL SECURITY",
+    "ALTER TABLE schema_notifications.handed_over SET LOGGED",
+    "ALTER SEQUENCE schema_notifications.handed_over_at RESTART 1",
+    "ALTER SEQUENCE schema_notifications.drop_recorded OWNED BY evil.t.a",
+    "ALTER FUNCTION schema_notifications.prune() SET search_path = evil",
+    "ALTER FUNCTION schema_notifications.on_sql_drop() SECURITY INVOKER",
+    "ALTER INDEX schema_notifications.journal_id RENAME TO gone",
+    "DROP INDEX schema_notifications.journal_id",
+    "DROP SEQUENCE schema_notifications.drop_recorded",
+    "DROP FUNCTION schema_notifications.prune()",
+    "DROP OWNED BY postgres",
+    "COMMENT ON TABLE schema_notifications.journal IS 'x'",
+    "COMMENT ON EXTENSION schema_notifications IS 'x'",
+    "COMMENT ON EVENT TRIGGER schema_notifications_ddl IS 'x'",
+    "ALTER EVENT TRIGGER schema_notifications_drop RENAME TO gone",
+    "ALTER EVENT TRIGGER schema_notifications_drop OWNER TO CURRENT_USER",
+    "DO $$ BEGIN LOCK TABLE schema_notifications.journal IN ACCESS SHARE MODE; END $$",
+    "DO $$ BEGIN LOCK TABLE schema_notifications.handed_over IN SHARE MODE; END $$",
+    "VACUUM schema_notifications.journal",
+    "VACUUM (FULL) schema_notifications.meta",
+    "ANALYZE schema_notifications.journal",
+    "TRUNCATE schema_notifications.handed_over",
+    "TRUNCATE schema_notifications.journal, evil.t CASCADE",
+    "DELETE FROM schema_notifications.handed_over",
+    "SELECT FROM schema_notifications.meta FOR UPDATE",
+    "SELECT FROM schema_notifications.journal FOR KEY SHARE",
+    "REINDEX TABLE schema_notifications.journal",
+    "REINDEX SCHEMA schema_notifications",
+    "GRANT SELECT ON schema_notifications.journal TO CURRENT_USER",
+    "GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA schema_notifications TO PUBLIC",
+    "GRANT ALL ON SCHEMA schema_notifications TO PUBLIC",
+    "ALTER DEFAULT PRIVILEGES FOR ROLE postgres GRANT SELECT ON TABLES TO PUBLIC",
+    "SELECT nextval('schema_notifications.drop_recorded')",
+    "SELECT setval('schema_notifications.drop_recorded', 0)",
+    "SELECT last_value FROM schema_notifications.drop_recorded",
+    # Who could make these would make them run in ours.
+    "CREATE CAST (text AS json) WITH INOUT",
+    "CREATE CAST (text AS tid) WITH INOUT AS IMPLICIT",
+    "CREATE OR REPLACE FUNCTION pg_catalog.lower(text) RETURNS text LANGUAGE sql AS 'SELECT 1'",
+    "CREATE FUNCTION pg_catalog.evil(text) RETURNS text LANGUAGE sql AS 'SELECT 1'",
+    "CREATE OPERATOR pg_catalog.|| (leftarg = text, rightarg = oid, function = textcat)",
+    "CREATE EVENT TRIGGER mine ON sql_drop EXECUTE FUNCTION evil.et()",
+    "CREATE FUNCTION evil.c() RETURNS int LANGUAGE c AS 'x'",
+    "CREATE FUNCTION evil.forge() RETURNS int LANGUAGE internal AS 'setval_oid'",
     "CLUSTER schema_notifications.journal USING journal_id",
     "ALTER DATABASE {database} SET session_replication_role = replica",
 ]
 
 
 def test_what_is_not_theirs(db, attacker):
-    db.sql("CREATE TABLE evil.t ()", user=attacker)
+    db.sql("CREATE TABLE evil.t (a bigint); CREATE FUNCTION evil.tf() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN END';"
+           "CREATE FUNCTION evil.et() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END'", user=attacker)
+    cursor = db.connect(attacker).cursor()
     for statement in FORBIDDEN + (["SET event_triggers = off"] if db.server.major >= 17 else []):
         db.rows()
         with pytest.raises((psycopg2.errors.InsufficientPrivilege, psycopg2.errors.DependentObjectsStillExist)):
-            db.sql(statement.replace("{database}", db.name), user=attacker)
+            cursor.execute(statement.replace("{database}", db.name))
             raise AssertionError(statement)
         assert db.rows() == [], statement
+    # These pass over what is not theirs; a database's owner may maintain all that is in it.
+    for statement in ("VACUUM", "ANALYZE", "CLUSTER"):
+        cursor.execute(statement)
+    honest_ddl(db, cursor)
+    expect_honest_rows(db, attacker)
+    cursor.connection.close()
     db.sql("DROP OWNED BY CURRENT_USER", user=attacker)
     assert db.value("SELECT count(*) FROM pg_event_trigger WHERE evtenabled = 'A'") == 2
+
+
+def test_no_function_is_theirs_to_call(db, attacker):
+    """Not even when somebody has let them into the schema: each function, table and sequence, from the catalog."""
+    db.sql(f"GRANT USAGE ON SCHEMA schema_notifications TO {attacker}")
+    functions = db.sql("SELECT oid::regproc, ARRAY(SELECT format_type(t, NULL) FROM unnest(proargtypes) WITH ORDINALITY a (t, n)"
+                       " ORDER BY n) FROM pg_proc WHERE pronamespace = 'schema_notifications'::regnamespace")
+    relations = db.sql("SELECT oid::regclass::text, relkind FROM pg_class WHERE relkind IN ('r', 'S')"
+                       " AND relnamespace = 'schema_notifications'::regnamespace")
+    assert len(functions) > 18 and len(relations) == 6
+    statements = [f"SELECT {name}({', '.join(f'NULL::{t}' for t in arguments)})" for name, arguments in functions]
+    for name, kind in relations:
+        statements += [f"SELECT FROM {name}", f"ALTER {'TABLE' if kind == 'r' else 'SEQUENCE'} {name} OWNER TO CURRENT_USER"]
+        statements += [f"SELECT {f}('{name}')" for f in ("nextval", "currval")] + [f"SELECT setval('{name}', 1)"] \
+            if kind == "S" else [f"INSERT INTO {name} DEFAULT VALUES", f"DELETE FROM {name}", f"COPY {name} TO STDOUT"]
+    with db.session(attacker) as cursor:
+        for statement in statements:
+            with pytest.raises(psycopg2.errors.InsufficientPrivilege):
+                cursor.execute(statement)
+                raise AssertionError(statement)
+        honest_ddl(db, cursor)
+    assert db.rows()[0]["tag"] == "GRANT"
+    db._seen -= 3
+    expect_honest_rows(db, attacker)
 
 
 def test_forged_notifications_change_nothing(db, attacker):

@@ -354,3 +354,14 @@ def test_after_a_crash(pg):
         server.start()
         db.sql("ALTER TABLE t DROP COLUMN b")
         assert objects(db.rows()[-1])[-1] == ("table column", "public.t.b", "DROP TABLE COLUMN")
+
+
+def test_every_body_passes_the_servers_check(db):
+    """An extension's script runs with check_function_bodies off: what is wrong in a body would show when it is called."""
+    with db.session() as cursor:
+        cursor.execute("SET check_function_bodies = on; SET search_path = pg_catalog, pg_temp")
+        cursor.execute("SELECT pg_get_functiondef(oid) FROM pg_proc WHERE pronamespace = 'schema_notifications'::regnamespace")
+        bodies = cursor.fetchall()
+        assert len(bodies) > 18
+        for body, in bodies:
+            cursor.execute(body)
