@@ -154,6 +154,26 @@ def test_exchange_install_sql_for_the_extension(pg):
 
 
 @pytest.mark.parametrize("form", FORMS)
+def test_an_earlier_hand_over_is_replaced(pg, form):
+    """As it was before it knew tags; also under a session that goes on."""
+    with Database(pg, extension=False) as db, db.session() as cursor:
+        install(db, "install.sql")
+        cursor.execute("CREATE TABLE t (a int, b int)")
+        cursor.execute("ALTER TABLE t DROP COLUMN b")
+        db.sql("ALTER TABLE schema_notifications.handed_over DROP COLUMN tag, ADD COLUMN previous bigint NOT NULL;"
+               "DROP SEQUENCE schema_notifications.drop_recorded")
+        db.rows()
+        install(db, form)
+        cursor.execute("ALTER TABLE t DROP COLUMN a")
+        cursor.execute("DROP TABLE t")
+        cursor.execute("DROP TABLE IF EXISTS t")
+        rows = db.rows()[-3:]
+        assert [(r["tag"], len(r["objects"]), "incomplete" in r) for r in rows] == [
+            ("ALTER TABLE", 2, False), ("DROP TABLE", 1, False), ("DROP TABLE", 0, False)]
+        assert db.left_over() == 0
+
+
+@pytest.mark.parametrize("form", FORMS)
 def test_upgrade_from_the_older_form(pg, form):
     with Database(pg, extension=False) as db:
         db.sql("CREATE FUNCTION public.notify_schema_change() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN"

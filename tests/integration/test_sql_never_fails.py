@@ -301,11 +301,21 @@ def test_prepare_transaction(pg):
         cursor.execute("SET schema_notifications.notify = off")
         cursor.execute("CREATE TABLE t (a int)")
         cursor.execute("ALTER TABLE t DROP COLUMN a")
+        cursor.execute("DROP TABLE t")
         cursor.execute("PREPARE TRANSACTION 'two'")
         connection.commit()
         assert db.rows() == []
+        # The session's memory is of a transaction that is still in progress, and no longer the session's.
+        cursor.execute("DROP TABLE IF EXISTS nothing")
+        cursor.execute("CREATE TABLE u ()")
+        cursor.execute("DROP TABLE u")
+        connection.commit()
+        assert [(r["tag"], len(r["objects"])) for r in db.rows()] == [("DROP TABLE", 0), ("CREATE TABLE", 1), ("DROP TABLE", 1)]
         db.sql("COMMIT PREPARED 'two'")
-        assert [r["tag"] for r in db.rows()] == ["CREATE TABLE", "ALTER TABLE"]
+        assert db.sql("SELECT payload->>'tag', json_array_length(payload->'objects') FROM schema_notifications.journal"
+                      " WHERE payload::text LIKE '%public.t\"%' ORDER BY id") == [
+            ("CREATE TABLE", 1), ("ALTER TABLE", 2), ("DROP TABLE", 1)]
+        assert db.left_over() == 0
         connection.close()
 
 
