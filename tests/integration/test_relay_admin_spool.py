@@ -282,9 +282,9 @@ def test_a_replay_outlives_the_daemon(pg, relay, stage, webhook):
     wait_until(lambda: len(replayed(webhook.received())) == 3, "what was replayed")
 
 
-def test_a_replay_to_sinks_that_wait(pg, relay, stage, webhooks):
+def test_a_replay_to_sinks_that_wait(some_pg, relay, stage, webhooks):
     """Paused, down, gone: it is owed, as often as somebody wants it, and comes behind what is owed already. Removed: there is no such sink."""
-    s = stage(pg)
+    s = stage(some_pg)
     hooks = {name: webhooks() for name in ("paused", "down", "gone", "removed")}
     r = relay(databases={"one": s.conf}, sinks={name: hook_to(hook) for name, hook in hooks.items()})
     r.expect('sink "down": HTTP 503', 'sink "gone": disabled').start()

@@ -8,7 +8,7 @@ import stat
 
 import pytest
 
-from harness.changes import wait_all
+from harness.changes import arrived, wait_all
 from harness.wait import wait_until
 
 
@@ -100,3 +100,46 @@ def test_a_socket_that_is_somebody_elses(pg, relay, stage, closing, kind):
         got = lines.readline() if kind == "stream" else theirs.recv(65536)
         assert got.endswith(b"}\n" if kind == "stream" else b"}")
         assert json.loads(got)["subject"] == f"public.t{i}"
+
+
+@pytest.mark.parametrize("then", ["connect", "listen"])
+def test_one_socket_becomes_the_other(some_pg, relay, stage, closing, subscribe, then):
+    """What is owed from before goes first, also when the daemon was killed in between: a database's order holds."""
+    a, b = stage(some_pg), stage(some_pg)
+    r = relay(databases={"a": a.conf, "b": b.conf})
+    sink = {"type": "unix", "path": r.path("socket"), "mode": "listen" if then == "connect" else "connect", "paused": True}
+    r.config["sinks"] = {"socket": sink}
+    r.start()
+    owed = lambda n: r.wait_for(lambda: r.admin.sink("socket")["owed"] == n, f"{n} owed")  # noqa: E731
+    for s in (a, b):
+        s.tables("before", 20)
+    owed(40)
+    r.config["sinks"]["socket"] = {**sink, "mode": then, "path": r.path(then)}
+    r.reload()
+    for s in (a, b):
+        s.tables("after", 20)
+    owed(80)
+    r.kill()
+    r.start()
+    for s in (a, b):
+        s.tables("later", 5)
+    owed(90)
+    events = []
+    if then == "connect":
+        theirs = closing.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
+        theirs.settimeout(30)
+        theirs.bind(r.path("connect"))
+        theirs.listen()
+        assert r.command("resume", "sink", "socket").returncode == 0
+        lines = closing.enter_context(closing.enter_context(theirs.accept()[0]).makefile("rb"))
+        events = [json.loads(lines.readline()) for _ in range(90)]
+    else:
+        reader = subscribe(r.path("listen"), hello=b"{}\n")
+        # It listens once its first line was read.
+        assert r.command("test", "sink", "socket").returncode == 0
+        wait_until(lambda: reader.received(), "the test")
+        assert r.command("resume", "sink", "socket").returncode == 0
+        wait_until(lambda: len(reader.received()) == 91, lambda: f"{len(reader.received())} of 91")
+        events = reader.received()[1:]
+    for name, s in (("a", a), ("b", b)):
+        assert arrived(events, name) == s.made
