@@ -34,8 +34,8 @@
 #define LIMIT_SINK_WINDOW_BYTES 8388608u /* ... and their payloads: 8 MiB */
 #define LIMIT_BATCH_CHANGES     1000u    /* that go in one request of a webhook */
 #define LIMIT_BATCH_BYTES       1048576u /* of its body: 1 MiB; a change that is larger goes alone */
-#define LIMIT_STORE_PENDING     16777216u /* bytes that wait for the disk: 16 MiB */
-#define LIMIT_HANDSHAKES        16u       /* connection attempts at once */
+#define LIMIT_STORE_PENDING     8388608u /* bytes that wait for the disk: 8 MiB */
+#define LIMIT_HANDSHAKES        16u      /* connection attempts at once */
 #define LIMIT_CONNECT_THREADS   32u /* of which a server may keep one busy as long as it likes */
 #define LIMIT_JSON_DEPTH        64u
 #define LIMIT_JSON_VALUES       1000000u /* of one tree */

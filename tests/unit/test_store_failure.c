@@ -308,7 +308,7 @@ static void test_memory_is_bounded(_unused_ void **state)
 	while (store_has_room(w->store)) {
 		all = reallocarray(all, n + 1, sizeof(*all));
 		assert_non_null(all);
-		all[n] = store_world_row_of("orders", (unsigned int)n + 1, 100000);
+		all[n] = store_world_row_of("orders", (unsigned int)n + 1, 50000);
 		assert_int_equal(store_admit(w->store, all[n], false, lane.database, &lane, 1), 0);
 		n++;
 	}
