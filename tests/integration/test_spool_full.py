@@ -172,7 +172,6 @@ def test_block_stops_everything_and_loses_nothing(some_pg, relay, stage, webhook
     fill(stages, 300)
     total = sum(len(s.made) for s in stages.values())
     r.wait_for(lambda: r.admin.status()["spool"]["full"], "a full spool")
-    wait_until(lambda: r.admin.sink("well")["owed"] == 0, "what came in is delivered")
     assert len(well.received()) < total
     if way == "it is well again":
         # A replay waits for room, too; the daemon answers meanwhile.
