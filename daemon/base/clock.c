@@ -1,7 +1,8 @@
 #include "base/clock.h"
 
-#include <stdio.h>
 #include <time.h>
+
+#include "base/text.h"
 
 #define LAST_OF_9999 ((usec_t)253402300800 * USEC_PER_SEC - 1)
 
@@ -29,32 +30,44 @@ usec_t clock_boottime(void)
 	return clock_read(CLOCK_BOOTTIME);
 }
 
-/* Writes the 19 characters up to the seconds; returns what the fraction is to be taken of. */
-static usec_t stamp_second(char *buf, usec_t realtime)
+char *clock_put_second(char to[CLOCK_SECOND_LEN], int64_t second)
 {
-	usec_t cut = MIN(realtime, LAST_OF_9999);
-	time_t t = (time_t)(cut / USEC_PER_SEC);
+	time_t t = (time_t)second;
 	struct tm tm;
 
 	(void)gmtime_r(&t, &tm);
-	(void)strftime(buf, 20, "%Y-%m-%dT%H:%M:%S", &tm);
-	return cut % USEC_PER_SEC;
+	to = text_put_digits(to, (uint64_t)tm.tm_year + 1900, 4);
+	*to++ = '-';
+	to = text_put_digits(to, (uint64_t)tm.tm_mon + 1, 2);
+	*to++ = '-';
+	to = text_put_digits(to, (uint64_t)tm.tm_mday, 2);
+	*to++ = 'T';
+	to = text_put_digits(to, (uint64_t)tm.tm_hour, 2);
+	*to++ = ':';
+	to = text_put_digits(to, (uint64_t)tm.tm_min, 2);
+	*to++ = ':';
+	return text_put_digits(to, (uint64_t)tm.tm_sec, 2);
+}
+
+/* @n digits of the fraction, which is of 1 / @unit. */
+static char *stamp(char *buf, usec_t realtime, unsigned int n, usec_t unit)
+{
+	usec_t cut = MIN(realtime, LAST_OF_9999);
+	char *p = clock_put_second(buf, (int64_t)(cut / USEC_PER_SEC));
+
+	*p++ = '.';
+	p = text_put_digits(p, cut % USEC_PER_SEC / unit, n);
+	p[0] = 'Z';
+	p[1] = '\0';
+	return buf;
 }
 
 char *clock_stamp_usec(char buf[CLOCK_STAMP_USEC], usec_t realtime)
 {
-	usec_t fraction = stamp_second(buf, realtime);
-
-	(void)snprintf(buf + 19, CLOCK_STAMP_USEC - 19, ".%06uZ",
-		       (unsigned int)fraction % 1000000U);
-	return buf;
+	return stamp(buf, realtime, 6, 1);
 }
 
 char *clock_stamp_msec(char buf[CLOCK_STAMP_MSEC], usec_t realtime)
 {
-	usec_t fraction = stamp_second(buf, realtime);
-
-	(void)snprintf(buf + 19, CLOCK_STAMP_MSEC - 19, ".%03uZ",
-		       (unsigned int)(fraction / USEC_PER_MSEC) % 1000U);
-	return buf;
+	return stamp(buf, realtime, 3, USEC_PER_MSEC);
 }

@@ -38,5 +38,9 @@ static inline usec_t usec_sub(usec_t a, usec_t b)
  * of 9999. Returns @buf. */
 #define CLOCK_STAMP_USEC 28
 #define CLOCK_STAMP_MSEC 25
+#define CLOCK_SECOND_LEN 19
 char *clock_stamp_usec(char buf[CLOCK_STAMP_USEC], usec_t realtime);
 char *clock_stamp_msec(char buf[CLOCK_STAMP_MSEC], usec_t realtime);
+/* The part before the fraction, without a NUL, of @second (since 1970, in the years 1 to 9999). Returns what
+ * is behind it. */
+char *clock_put_second(char to[CLOCK_SECOND_LEN], int64_t second);

@@ -64,11 +64,6 @@ void strbuf_add_str(struct strbuf *b, const char *s)
 	strbuf_add(b, s, strlen(s));
 }
 
-void strbuf_add_char(struct strbuf *b, char c)
-{
-	strbuf_add(b, &c, 1);
-}
-
 void strbuf_addv(struct strbuf *b, const char *fmt, va_list ap)
 {
 	va_list again;

@@ -34,9 +34,19 @@ void strbuf_reset(struct strbuf *b);
 
 void strbuf_add(struct strbuf *b, const void *data, size_t n);
 void strbuf_add_str(struct strbuf *b, const char *s);
-void strbuf_add_char(struct strbuf *b, char c);
 void strbuf_addf(struct strbuf *b, const char *fmt, ...) _printf_(2, 3);
 void strbuf_addv(struct strbuf *b, const char *fmt, va_list ap) _printf_(2, 0);
+
+static inline void strbuf_add_char(struct strbuf *b, char c)
+{
+	/* One that has failed may have room, too. */
+	if (b->failed || b->size - b->len < 2) {
+		strbuf_add(b, &c, 1);
+		return;
+	}
+	b->data[b->len++] = c;
+	b->data[b->len] = '\0';
+}
 
 /* Removes the first @n bytes (all, if there are fewer); a failure stays. */
 void strbuf_consume(struct strbuf *b, size_t n);

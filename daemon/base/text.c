@@ -39,16 +39,46 @@ size_t text_utf8_sequence(const char *s, size_t n)
 	return len;
 }
 
+/* Whether these eight bytes are all below 0x80. */
+static bool is_ascii_word(const char *s)
+{
+	uint64_t word;
+
+	memcpy(&word, s, sizeof(word));
+	return (word & 0x8080808080808080U) == 0;
+}
+
 bool text_is_utf8(const char *s, size_t n)
 {
-	size_t k;
+	size_t i = 0, k;
 
-	for (size_t i = 0; i < n; i += k) {
+	while (i < n) {
+		if (n - i >= 8 && is_ascii_word(s + i)) {
+			i += 8;
+			continue;
+		}
 		k = text_utf8_sequence(s + i, n - i);
 		if (k == 0)
 			return false;
+		i += k;
 	}
 	return true;
+}
+
+size_t text_plain(const char *s, size_t n)
+{
+	size_t i = 0;
+
+	while (i < n && s[i] >= ' ' && s[i] < 0x7f && s[i] != '"' && s[i] != '\\')
+		i++;
+	return i;
+}
+
+char *text_put_digits(char *to, uint64_t value, unsigned int n)
+{
+	for (unsigned int i = n; i-- > 0; value /= 10)
+		to[i] = (char)('0' + value % 10);
+	return to + n;
 }
 
 /* @k: what text_utf8_sequence() said of @s. */

@@ -7,6 +7,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/macro.h"
 #include "base/strbuf.h"
@@ -16,6 +17,13 @@
 size_t text_utf8_sequence(const char *s, size_t n) _pure_;
 
 bool text_is_utf8(const char *s, size_t n) _pure_;
+
+/* How many bytes @s begins with that every format of ours takes as they are: ASCII without controls,
+ * quotation mark and backslash. */
+size_t text_plain(const char *s, size_t n) _pure_;
+
+/* Writes @value with exactly @n decimal digits, zeros in front; returns what is behind them. */
+char *text_put_digits(char *to, uint64_t value, unsigned int n);
 
 /* Appends @s with everything that could deceive escaped: C0 and C1 controls, DEL, U+2028, U+2029
  * and bytes that are no UTF-8 become \xHH (one for each byte), a backslash becomes two. */

@@ -40,8 +40,19 @@ struct http {
 	unsigned int n_active;    /* begun, and its end not yet handed out */
 	long timeout_ms;          /* as libcurl wants it; -1: none */
 	bool timeout_changed;
+	const curl_version_info_data *curl; /* it makes that anew for each who asks */
 	bool global;
 };
+
+bool http_has_bundle(const struct http *h)
+{
+	return h->curl->cainfo != NULL;
+}
+
+bool http_spoils_handles(const struct http *h)
+{
+	return h->curl->version_num < CURL_VERSION_BITS(8, 1, 0);
+}
 
 struct loop *http_loop(const struct http *h)
 {
@@ -294,6 +305,7 @@ static int http_open(struct http *h)
 	h->multi = h->global ? curl_multi_init() : NULL;
 	if (!h->multi)
 		return error_origin(-ENOMEM);
+	h->curl = curl_version_info(CURLVERSION_NOW);
 	code |= curl_multi_setopt(h->multi, CURLMOPT_SOCKETFUNCTION, on_watch_wanted);
 	code |= curl_multi_setopt(h->multi, CURLMOPT_SOCKETDATA, h);
 	code |= curl_multi_setopt(h->multi, CURLMOPT_TIMERFUNCTION, on_timeout_wanted);

@@ -20,6 +20,12 @@ int http_new(struct http **ret, struct loop *l, struct resolver *r) _must_check_
 /* All clients must be gone. Closes what is kept alive. Takes NULL, returns NULL. */
 struct http *http_free(struct http *h);
 
+/* libcurl knows where the system's bundle of authorities is. */
+bool http_has_bundle(const struct http *h) _pure_;
+/* Before 8.1.0 a handle that has had an answer keeps a pointer to its last header, which is freed; if
+ * the next answer's first header begins with a blank, as if it went on with another, libcurl writes
+ * there (curl/curl, pull request 11103). */
+bool http_spoils_handles(const struct http *h) _pure_;
 struct loop *http_loop(const struct http *h) _pure_;
 struct resolver *http_resolver(const struct http *h) _pure_;
 

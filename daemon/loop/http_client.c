@@ -91,19 +91,14 @@ static struct loop *client_loop(const struct http_client *c)
 
 static bool header_is_valid(const char *name, const char *value)
 {
-	static const char others[] = "!#$%&'*+-.^_`|~";
-	const char *p;
+	static const char token[] =
+		"abcdefghijklmnopqrstuvwxyz-ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+		"!#$%&'*+.^_`|~";
+	size_t n = strspn(name, token);
 
-	for (p = name; *p; p++) {
-		bool alnum = (*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') ||
-			     (*p >= '0' && *p <= '9');
-
-		if (!alnum && !strchr(others, *p))
-			return false;
-	}
-	if (p == name)
+	if (n == 0 || name[n])
 		return false;
-	for (p = value; *p; p++) {
+	for (const char *p = value; *p; p++) {
 		if (((unsigned char)*p < ' ' && *p != '\t') || *p == 0x7f)
 			return false;
 	}
@@ -437,7 +432,7 @@ static int request_set_tls(struct http_request *q)
 	code |= curl_easy_setopt(e, CURLOPT_SSL_VERIFYHOST, 2L);
 	/* A directory of authorities would be searched beside ca_file; and without one the
 	 * system's bundle is parsed once a day instead of for each connection. */
-	if (t->ca.data || curl_version_info(CURLVERSION_NOW)->cainfo)
+	if (t->ca.data || http_has_bundle(q->client->http))
 		code |= curl_easy_setopt(e, CURLOPT_CAPATH, NULL);
 	if (t->ca.data)
 		code |= curl_easy_setopt(e, CURLOPT_CAINFO_BLOB, &ca);
@@ -494,13 +489,9 @@ static int request_open(struct http_request *q)
 	return error_fold(r);
 }
 
-/* Before 8.1.0 a handle that has had an answer keeps a pointer to its last header, which is freed; if
- * the next answer's first header begins with a blank, as if it went on with another, libcurl writes
- * there (curl/curl, pull request 11103). */
 static bool handle_is_spoilt(const struct http_request *q)
 {
-	return q->n_header_bytes > 0 &&
-	       curl_version_info(CURLVERSION_NOW)->version_num < CURL_VERSION_BITS(8, 1, 0);
+	return q->n_header_bytes > 0 && http_spoils_handles(q->client->http);
 }
 
 static void request_close(struct http_request *q)

@@ -1,7 +1,6 @@
 #include "model/cloudevent.h"
 
 #include <assert.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -53,8 +52,10 @@ static void add_attribute(struct strbuf *b, const char *s)
 	if (n > LIMIT_ATTRIBUTE)
 		n = text_utf8_truncate(s, LIMIT_ATTRIBUTE);
 	for (size_t i = 0; i < n; i += MAX(k, (size_t)1)) {
-		k = text_utf8_sequence(s + i, n - i);
-		if (is_barred(s + i, k))
+		size_t plain = text_plain(s + i, n - i);
+
+		k = plain > 0 ? plain : text_utf8_sequence(s + i, n - i);
+		if (plain == 0 && is_barred(s + i, k))
 			strbuf_add_str(b, "\xef\xbf\xbd");
 		else
 			strbuf_add(b, s + i, k);
@@ -91,7 +92,7 @@ static int for_each_attribute(const struct change *c, cloudevent_header_fn fn, v
 	char recorded[CLOCK_STAMP_MSEC], sequence[N_SEQUENCE];
 
 	assert(c->sequence > 0);
-	(void)snprintf(sequence, sizeof(sequence), "%020" PRIu64, c->sequence);
+	*text_put_digits(sequence, c->sequence, N_SEQUENCE - 1) = '\0';
 	emit(&e, "specversion", "1.0");
 	emit(&e, "id", c->id);
 	strbuf_add_str(&b, c->kind == CHANGE_TEST ? "/sinks/" : "/databases/");

@@ -207,7 +207,8 @@ static bool text_is_sound(const char *text, size_t n, unsigned int flags)
 	if (!text_is_utf8(text, n) || memchr(text, '\0', n))
 		return false;
 	/* Only these can hold NUL or half a surrogate pair; and VT and FF are no white space. */
-	if (!memmem(text, n, "\\u", 2) && !memchr(text, '\v', n) && !memchr(text, '\f', n))
+	if ((!memchr(text, '\\', n) || !memmem(text, n, "\\u", 2)) && !memchr(text, '\v', n) &&
+	    !memchr(text, '\f', n))
 		return true;
 	return !json_diagnose(text, n, flags, &ignored);
 }
@@ -451,6 +452,9 @@ void json_add_stringn(struct strbuf *b, const char *s, size_t n)
 		unsigned char c = (unsigned char)s[i];
 		unsigned int escape;
 
+		k = text_plain(s + i, n - i);
+		if (k > 0)
+			continue;
 		k = text_utf8_sequence(s + i, n - i);
 		escape = must_escape(s + i, k);
 		if (k > 0 && escape == 0 && c >= 0x20)

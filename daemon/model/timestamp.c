@@ -1,7 +1,9 @@
 #include "model/timestamp.h"
 
-#include <stdio.h>
 #include <time.h>
+
+#include "base/clock.h"
+#include "base/text.h"
 
 #define USEC_PER_SECOND            1000000
 #define FIRST_SECOND_OF_YEAR_1     (-62135596800LL)
@@ -135,20 +137,17 @@ bool timestamp_parse(struct timestamp *ret, const char *s, size_t n)
 char *timestamp_format(char buf[TIMESTAMP_SIZE], const struct timestamp *t)
 {
 	int64_t usec = t->usec % USEC_PER_SECOND;
-	char fraction[8];
-	struct tm tm;
-	time_t second;
+	char *p;
 
 	if (usec < 0)
 		usec += USEC_PER_SECOND;
-	second = (time_t)((t->usec - usec) / USEC_PER_SECOND);
-	(void)gmtime_r(&second, &tm);
-	(void)snprintf(fraction, sizeof(fraction), ".%06u", (unsigned int)usec % USEC_PER_SECOND);
-	(void)snprintf(buf, TIMESTAMP_SIZE, "%04u-%02u-%02uT%02u:%02u:%02u%.*sZ",
-		       (unsigned int)(tm.tm_year + 1900) % 10000,
-		       (unsigned int)(tm.tm_mon + 1) % 100, (unsigned int)tm.tm_mday % 100,
-		       (unsigned int)tm.tm_hour % 100, (unsigned int)tm.tm_min % 100,
-		       (unsigned int)tm.tm_sec % 100, t->digits > 0 ? (int)t->digits + 1 : 0,
-		       fraction);
+	p = clock_put_second(buf, (t->usec - usec) / USEC_PER_SECOND);
+	if (t->digits > 0) {
+		*p = '.';
+		(void)text_put_digits(p + 1, (uint64_t)usec, 6);
+		p += 1 + t->digits;
+	}
+	p[0] = 'Z';
+	p[1] = '\0';
 	return buf;
 }

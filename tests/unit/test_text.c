@@ -88,6 +88,48 @@ static void assert_escaped(const char *s, size_t n, const char *expected)
 	assert_int_equal(b.len, strlen(expected) + 1);
 }
 
+/* Words of eight bytes are looked at at once: one bad byte, wherever it stands, is found. */
+static void test_is_utf8_anywhere(_unused_ void **state)
+{
+	char s[40];
+
+	for (size_t n = 1; n < sizeof(s); n++) {
+		for (size_t at = 0; at < n; at++) {
+			memset(s, 'a', sizeof(s));
+			assert_true(text_is_utf8(s, n));
+			s[at] = (char)0x80;
+			assert_false(text_is_utf8(s, n));
+			/* Two bytes are one character, wherever they stand. */
+			memcpy(s + at, "\xc3\xa9", MIN((size_t)2, sizeof(s) - at));
+			assert_int_equal(text_is_utf8(s, n), at + 1 < n);
+		}
+	}
+}
+
+static void test_plain(_unused_ void **state)
+{
+	for (unsigned int c = 0; c < 256; c++) {
+		char s[] = { 'a', 'b', (char)c, 'd' };
+		bool plain = c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
+
+		assert_int_equal(text_plain(s, 4), plain ? 4 : 2);
+		assert_int_equal(text_plain(s, 2), 2);
+	}
+	assert_int_equal(text_plain("", 0), 0);
+}
+
+static void test_put_digits(_unused_ void **state)
+{
+	char s[24] = "xxxxxxxxxxxxxxxxxxxxxxx";
+
+	assert_ptr_equal(text_put_digits(s, 7, 3), s + 3);
+	assert_memory_equal(s, "007x", 4);
+	(void)text_put_digits(s, 12345, 3);
+	assert_memory_equal(s, "345x", 4);
+	(void)text_put_digits(s, UINT64_MAX, 20);
+	assert_memory_equal(s, "18446744073709551615x", 21);
+}
+
 static void test_escaped(_unused_ void **state)
 {
 	assert_escaped("", 0, "");
@@ -245,10 +287,17 @@ static void test_equal(_unused_ void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_sequences), cmocka_unit_test(test_is_utf8),
-		cmocka_unit_test(test_escaped),   cmocka_unit_test(test_escaped_is_harmless),
-		cmocka_unit_test(test_add_utf8),  cmocka_unit_test(test_truncate),
-		cmocka_unit_test(test_distance),  cmocka_unit_test(test_name),
+		cmocka_unit_test(test_sequences),
+		cmocka_unit_test(test_is_utf8),
+		cmocka_unit_test(test_is_utf8_anywhere),
+		cmocka_unit_test(test_plain),
+		cmocka_unit_test(test_put_digits),
+		cmocka_unit_test(test_escaped),
+		cmocka_unit_test(test_escaped_is_harmless),
+		cmocka_unit_test(test_add_utf8),
+		cmocka_unit_test(test_truncate),
+		cmocka_unit_test(test_distance),
+		cmocka_unit_test(test_name),
 		cmocka_unit_test(test_equal),
 	};
 
