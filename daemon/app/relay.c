@@ -6,6 +6,7 @@
 #include "app/message_id.h"
 #include "app/relay_control.h"
 #include "app/relay_log.h"
+#include "app/relay_pace.h"
 #include "app/relay_spool.h"
 #include "base/cleanup.h"
 #include "base/error.h"
@@ -50,7 +51,7 @@ static bool relay_may_read(void *userdata, _unused_ struct source *s)
 	struct relay_database *d = userdata;
 
 	if (relay_spool_has_room(d))
-		return true;
+		return relay_pace_may_read(d);
 	if (list_empty(&d->held))
 		list_append(&d->relay->held, &d->held);
 	return false;
@@ -185,6 +186,7 @@ static struct relay_database *database_free(struct relay_database *d)
 	if (d->n_lost > 0)
 		r->n_losing--;
 	list_del(&d->held);
+	list_del(&d->paced);
 	free(d);
 	return NULL;
 }
@@ -200,6 +202,7 @@ static int database_new(struct relay_database **ret, struct relay *r,
 	d->relay = r;
 	d->conf = conf;
 	list_init(&d->held);
+	list_init(&d->paced);
 	k = store_name(&d->id, r->store, STORE_DATABASE, conf->name);
 	if (k == 0)
 		k = source_new(&d->source, &r->source_env, conf, store_get_cursor(r->store, d->id),
@@ -451,6 +454,7 @@ int relay_new(struct relay **ret, struct loop *l, struct log *log)
 	loop_watch_lag(l, LAG_LIMIT, log_lag, r);
 	if ((k = loop_timer_new(&r->start_timer, l, on_start_patience, r)) < 0 ||
 	    (k = loop_timer_new(&r->stop_timer, l, on_stop_patience, r)) < 0 ||
+	    (k = relay_pace_init(r)) < 0 ||
 	    (k = resolver_new(&r->resolver, l, RESOLVER_THREADS)) < 0 ||
 	    (k = offload_new(&r->offload, l, LIMIT_CONNECT_THREADS)) < 0 ||
 	    (k = http_new(&r->http, l, r->resolver)) < 0 ||
@@ -488,6 +492,7 @@ struct relay *relay_free(struct relay *r)
 	r->stop_timer = loop_timer_free(r->stop_timer);
 	r->count_timer = loop_timer_free(r->count_timer);
 	r->start_timer = loop_timer_free(r->start_timer);
+	relay_pace_done(r);
 	r->config = config_free(r->config);
 	loop_watch_lag(r->loop, 0, NULL, NULL);
 	free(r);

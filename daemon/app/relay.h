@@ -45,7 +45,9 @@ struct relay_database {
 	store_id id;
 	uint64_t
 		n_lost; /* listen mode: notifications for which there was no room; a resync is due */
-	struct list held; /* relay->held: its source was told not to read on */
+	struct list held;   /* relay->held: its source was told not to read on */
+	struct list paced;  /* relay->paced: it waits for sinks that keep up (relay_pace.h) ... */
+	usec_t paced_since; /* ... since then (CLOCK_MONOTONIC), or has; 0: there was room for it */
 };
 
 struct relay_sink {
@@ -83,6 +85,9 @@ struct relay {
 	size_t n_databases, n_sinks;
 	size_t n_listening, n_attempted;
 	struct list held;
+	struct list paced;
+	struct loop_task pace_wake;
+	struct loop_timer *pace_timer;
 	size_t n_losing;      /* databases with n_lost */
 	bool spool_was_reset; /* at the start: journals are read from their oldest row */
 	store_id uncounted

@@ -7,6 +7,7 @@
 #include "app/relay_control.h"
 #include "app/relay_history.h"
 #include "app/relay_log.h"
+#include "app/relay_pace.h"
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/limits.h"
@@ -612,6 +613,7 @@ static void on_settled(void *userdata, struct sink *s, struct delivery *d, enum 
 	}
 	if (k < 0)
 		loop_fail(r->loop, error_fold(k));
+	relay_pace_settled(r, d->lane);
 	if (!list_empty(&r->held) || r->n_losing > 0)
 		loop_defer(r->loop, &r->room_changed);
 	r->on_status(r->userdata);

@@ -32,6 +32,23 @@ bool window_has_room(const struct lane *l)
 	       l->bytes < share(l, LIMIT_SINK_WINDOW_BYTES) && sink_has_room(s);
 }
 
+/* How large they are is not known: half of the bytes must do. */
+bool window_has_room_for(const struct lane *l, unsigned int n)
+{
+	const struct sink *s = l->sink;
+
+	return l->n_queue + n <= share(l, LIMIT_SINK_WINDOW) &&
+	       l->bytes <= share(l, LIMIT_SINK_WINDOW_BYTES) / 2 &&
+	       s->n_queued + s->n_asked + n <= LIMIT_SINK_WINDOW &&
+	       s->bytes_queued <= LIMIT_SINK_WINDOW_BYTES / 2;
+}
+
+bool window_gets_low(const struct lane *l)
+{
+	return l->n_queue == share(l, LIMIT_SINK_WINDOW) / 2 ||
+	       l->sink->n_queued == LIMIT_SINK_WINDOW / 2 || l->n_queue == 1;
+}
+
 static void add_stored(struct lane *l, uint64_t n, uint64_t bytes)
 {
 	l->n_stored += n;

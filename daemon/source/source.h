@@ -82,6 +82,9 @@ struct source_callbacks {
 	bool (*may_read)(void *userdata, struct source *s);
 };
 
+/* At most so many changes come of one may_read(). */
+#define SOURCE_PAGE_ROWS 1000u
+
 struct source_env {
 	struct loop *loop;
 	struct resolver *resolver;

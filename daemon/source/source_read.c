@@ -23,7 +23,6 @@
 #include "base/text.h"
 #include "source/source_private.h"
 
-#define PAGE_ROWS     1000u
 #define PAGE_ROWS_MIN 4u
 #define PAGE_BYTES    (4u * 1024u * 1024u)
 #define PAGE_IDS      100u
@@ -40,7 +39,7 @@ static void reading_reset(struct source_reading *r)
 {
 	free(r->target);
 	free(r->rows);
-	*r = (struct source_reading){ .limit = PAGE_ROWS };
+	*r = (struct source_reading){ .limit = SOURCE_PAGE_ROWS };
 }
 
 static void reading_begin(struct source *s)
@@ -454,7 +453,7 @@ static int page_done(struct source *s)
 		return error_fold(reading_end(s));
 	/* Few rows, many bytes: the server need not look at a thousand of them again. */
 	r->limit = r->n_rows < r->n_candidates ? MAX(PAGE_ROWS_MIN, 2 * r->n_rows)
-					       : MIN(PAGE_ROWS, 2 * r->limit);
+					       : MIN(SOURCE_PAGE_ROWS, 2 * r->limit);
 	return 0;
 }
 

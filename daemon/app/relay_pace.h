@@ -1,0 +1,22 @@
+#pragma once
+
+/*
+ * A burst in a journal does not go through the spool for sinks that keep up: the source waits for a moment,
+ * before its next page, until the sinks' windows have room for it. What waits in a journal is safe there, and
+ * neither written as owed nor read again.
+ *
+ * The moment is short (PACE_PATIENCE), and it is not repeated until the lane has caught up: a sink that is slow
+ * or down delays the others by no more than that; what it is owed goes through the spool then.
+ */
+
+#include "app/relay.h"
+
+/* -ENOMEM. */
+int relay_pace_init(struct relay *r) _must_check_;
+void relay_pace_done(struct relay *r);
+
+/* Is there room for a page of that database's journal, or has it waited long enough? false: source_wake() follows. */
+bool relay_pace_may_read(struct relay_database *d);
+
+/* A delivery of that lane is settled, and still in its queue. */
+void relay_pace_settled(struct relay *r, const struct lane *l);
