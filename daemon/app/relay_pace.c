@@ -4,7 +4,7 @@
 #include "sink/lane.h"
 #include "sink/window.h"
 
-#define PACE_PATIENCE (500 * USEC_PER_MSEC)
+#define PACE_PATIENCE USEC_PER_SEC
 
 /* The spool is not involved yet, and it gets on. */
 static bool lane_keeps_up(const struct lane *l)
