@@ -28,7 +28,6 @@
 /* How often a batch is tried again because room was made. */
 #define ROOM_TRIES 8u
 
-#define CLOSE_PATIENCE ((usec_t)2 * USEC_PER_SEC)
 /* Files are moved aside at most so often: a disk that damages all that is written to it must not fill
  * with them. */
 #define RESET_INTERVAL ((usec_t)60 * USEC_PER_SEC)
@@ -389,7 +388,7 @@ struct spool *spool_free(struct spool *sp, bool hangs)
 		return spool_destroy(sp);
 	if (!hangs) {
 		quit(sp);
-		hangs = !spool_wait(sp, CLOSE_PATIENCE);
+		hangs = !spool_wait(sp, SPOOL_PATIENCE);
 	}
 	if (hangs && leave(sp))
 		return NULL;

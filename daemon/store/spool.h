@@ -20,6 +20,10 @@ bool spool_is_started(const struct spool *sp);
 void spool_process(struct spool *sp, struct store_batch *b);
 /* Hands @b to the thread, which is idle. */
 void spool_give(struct spool *sp, struct store_batch *b);
+/* At the end: for a batch, and for closing. A disk that takes longer hangs; systemd waits for 30 s in all, and 10 of
+ * them may be the sinks'. */
+#define SPOOL_PATIENCE (5 * USEC_PER_SEC)
+
 /* Waits until a batch that was given is back, @on_back is not called then; false: it is not within
  * @patience. */
 bool spool_wait(struct spool *sp, usec_t patience);

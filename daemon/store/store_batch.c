@@ -18,7 +18,6 @@
 #define TIDY_INTERVAL  (60 * USEC_PER_SEC)
 /* So long the journals that are read again wait for a file that cannot be opened. */
 #define BLIND_PATIENCE (5 * USEC_PER_SEC)
-#define STOP_PATIENCE  (2 * USEC_PER_SEC)
 #define STOP_BATCHES   64u
 
 /* --- into the open batch ---------------------------------------------------------------------------- */
@@ -425,7 +424,7 @@ static bool run_out(struct store *s)
 			hand_over(s);
 			spool_give(s->spool, s->flight);
 		}
-		if (!spool_wait(s->spool, STOP_PATIENCE))
+		if (!spool_wait(s->spool, SPOOL_PATIENCE))
 			return false;
 		if (land(s, &again) < 0 || s->resting)
 			break;
