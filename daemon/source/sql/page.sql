@@ -2,6 +2,9 @@
 -- NULL to begin with the oldest row, $2 the target, NULL for the present one, $3 and $4 the last row of the page before, NULL on
 -- the first page, $5 rows at most, $6 bytes at most (one row always comes), $7 bytes of a payload at most. One row at least: with
 -- id NULL when there is nothing to read. The planner sees the parameters (plan_cache_mode): what is NULL costs nothing.
+-- A page is always a walk along the index on id, from the last row of the page before, or from the first that is not in the cursor's
+-- snapshot (the index on xid finds it; OFFSET keeps the planner from looking for it along the ids). What else a planner without
+-- statistics may think of, to sort all that is left for each page, is switched off in settings.sql.
 SELECT target.snapshot, target.pruned_xid, r.n_candidates, r.id, r.event_id, r.xid, r.payload
 FROM (
 	SELECT coalesce($2::pg_snapshot, pg_current_snapshot()) AS snapshot,
@@ -15,16 +18,18 @@ LEFT JOIN LATERAL (
 			ELSE json_build_object('type', w.payload -> 'type', 'tag', w.payload -> 'tag',
 				'timestamp', w.payload -> 'timestamp', 'incomplete', true)::text END AS payload
 	FROM (
-		SELECT c.*, count(*) OVER () AS n_candidates,
-			sum(c.size) OVER (ORDER BY c.id, c.event_id ROWS UNBOUNDED PRECEDING) AS running
+		SELECT c.*, count(*) OVER () AS n_candidates, octet_length(c.payload::text)::bigint AS size,
+			sum(octet_length(c.payload::text)::bigint) OVER (ORDER BY c.id, c.event_id ROWS UNBOUNDED PRECEDING) AS running
 		FROM (
-			SELECT j.id, j.event_id, j.xid, j.payload, octet_length(j.payload::text)::bigint AS size
+			SELECT j.id, j.event_id, j.xid, j.payload
 			FROM ONLY schema_notifications.journal j
 			WHERE (j.system_identifier, j.database_oid) = (target.system_identifier, target.database_oid)
-				AND ($1::pg_snapshot IS NULL
-					OR j.xid >= pg_snapshot_xmin($1::pg_snapshot) AND NOT pg_visible_in_snapshot(j.xid, $1::pg_snapshot))
+				AND ($1::pg_snapshot IS NULL OR NOT pg_visible_in_snapshot(j.xid, $1::pg_snapshot))
 				AND pg_visible_in_snapshot(j.xid, target.snapshot)
-				AND ($3::bigint IS NULL OR j.id >= $3::bigint AND (j.id, j.event_id) > ($3::bigint, $4::uuid))
+				AND ($1::pg_snapshot IS NULL AND $3::bigint IS NULL OR j.id >= coalesce($3::bigint, (SELECT min(f.id)
+					FROM (SELECT n.id FROM ONLY schema_notifications.journal n
+						WHERE n.xid >= pg_snapshot_xmin($1::pg_snapshot) OFFSET 0) f)))
+				AND ($3::bigint IS NULL OR (j.id, j.event_id) > ($3::bigint, $4::uuid))
 			ORDER BY j.id, j.event_id
 			LIMIT $5::bigint
 		) c

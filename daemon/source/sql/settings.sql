@@ -10,6 +10,11 @@ FROM (VALUES
 	('default_transaction_deferrable', 'off'),
 	('default_transaction_isolation', 'read committed'),
 	('default_transaction_read_only', 'on'),
+	('enable_bitmapscan', 'off'), -- see page.sql
+	('enable_incremental_sort', 'on'),
+	('enable_indexscan', 'on'),
+	('enable_seqscan', 'off'),
+	('enable_sort', 'off'),
 	('idle_in_transaction_session_timeout', '60s'),
 	('idle_session_timeout', '0'),
 	('jit', 'off'),
