@@ -297,7 +297,8 @@ int spool_prune(struct spool *sp, struct store_batch *b)
 }
 
 /* What is settled leaves first, ahead of what stands before it in the batch; unless a count stands
- * there, which must not miss it. */
+ * there, which must not miss it. With it go the resyncs that stand for what was dropped: the batch
+ * itself may not be written before a crash. (Dead letters stay for that reason; they give way anyhow.) */
 static int run_removals(struct spool *sp, struct store_batch *b)
 {
 	struct store_op *op;
@@ -306,7 +307,13 @@ static int run_removals(struct spool *sp, struct store_batch *b)
 	list_for_each_entry(op, &b->ops, link) {
 		if (op->kind == OP_COUNT)
 			break;
-		if (op->kind == OP_DROP_DEAD || (op->kind == OP_SETTLE && !op->settle.dead))
+		if (op->kind == OP_SETTLE && !op->settle.dead)
+			r = spool_write(sp, op);
+		if (r)
+			return r;
+	}
+	list_for_each_entry(op, &b->ops, link) {
+		if (op->kind == OP_CHANGE && op->change->kind == CHANGE_RESYNC)
 			r = spool_write(sp, op);
 		if (r)
 			break;
