@@ -24,8 +24,12 @@
 #include "source/source_private.h"
 
 #define PAGE_ROWS_MIN 4u
-#define PAGE_BYTES    (4u * 1024u * 1024u)
-#define PAGE_IDS      100u
+/* Sorts before every row: ids are positive. */
+#define BEFORE_ALL_ID       "-9223372036854775808"
+#define BEFORE_ALL_EVENT_ID "00000000-0000-0000-0000-000000000000"
+
+#define PAGE_BYTES (4u * 1024u * 1024u)
+#define PAGE_IDS   100u
 
 /* A lock on the journal, or a statement that somebody cancelled: so soon again. */
 #define READ_AGAIN (1 * USEC_PER_SEC)
@@ -161,6 +165,10 @@ static int run_page(struct source *s, enum source_work work)
 			    page_bytes, payload_bytes },
 	};
 
+	if (s->from_start) {
+		statement.params[2] = BEFORE_ALL_ID;
+		statement.params[3] = BEFORE_ALL_EVENT_ID;
+	}
 	if (r->has_newest) {
 		(void)snprintf(last_id, sizeof(last_id), "%" PRId64, r->last.id);
 		statement.params[2] = last_id;

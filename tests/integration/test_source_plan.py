@@ -45,10 +45,13 @@ def test_a_page_is_walked_along_the_ids(pg, stage, analysed):
             cursor.execute("ANALYZE schema_notifications.journal")
         cursor.execute(text("settings.sql").replace("$1", "false"))
         cursor.execute(f"PREPARE page (pg_snapshot, pg_snapshot, bigint, uuid, bigint, bigint, bigint) AS {text('page.sql')}")
-        for last, indexes in ((None, {"journal_id", "journal_xid"}), (1000, {"journal_id"})):
+        for last in (None, 1000):
             plan = explain(cursor, last)
             shown = json.dumps(plan, indent=1)
-            assert {n.get("Index Name") for n in nodes(plan) if n.get("Relation Name") == "journal"} == indexes, shown
+            indexes = {n.get("Index Name") for n in nodes(plan) if n.get("Relation Name") == "journal"}
+            assert indexes == {"journal_id", "journal_xid"}, shown
+            # It is the plan for any parameters.
+            assert "COALESCE($3" in shown
             limit = next(n for n in nodes(plan) if n["Node Type"] == "Limit")
             # The order is there, but for rows that share an id.
             assert "Sort" not in [n["Node Type"] for n in nodes(limit)], shown

@@ -15,7 +15,7 @@ SELECT
 	-- a server whose transaction ids are not those that the cursor means.
 	EXISTS (SELECT FROM ONLY schema_notifications.journal j
 		WHERE (j.system_identifier, j.database_oid) = (own.system_identifier, own.database_oid)
-			AND ($2::bigint IS NULL OR j.id > $2::bigint)
+			AND j.id > coalesce($2::bigint, -9223372036854775808)
 			AND pg_visible_in_snapshot(j.xid, $1::pg_snapshot)) AS hidden
 FROM (
 	SELECT s.system_identifier, (SELECT oid FROM pg_database WHERE datname = current_database()) AS database_oid

@@ -1,10 +1,11 @@
 -- The next rows: those visible in the target snapshot and not in the cursor's, in the order of their ids. $1 the cursor's snapshot,
--- NULL to begin with the oldest row, $2 the target, NULL for the present one, $3 and $4 the last row of the page before, NULL on
--- the first page, $5 rows at most, $6 bytes at most (one row always comes), $7 bytes of a payload at most. One row at least: with
--- id NULL when there is nothing to read. The planner sees the parameters (plan_cache_mode): what is NULL costs nothing.
+-- NULL to begin with the oldest row, $2 the target, NULL for the present one, $3 and $4 the last row of the page before (of one that
+-- sorts before all, to begin with the oldest), NULL on the first page behind a cursor, $5 rows at most, $6 bytes at most (one row
+-- always comes), $7 bytes of a payload at most. One row at least: with id NULL when there is nothing to read.
 -- A page is always a walk along the index on id, from the last row of the page before, or from the first that is not in the cursor's
--- snapshot (the index on xid finds it; OFFSET keeps the planner from looking for it along the ids). What else a planner without
--- statistics may think of, to sort all that is left for each page, is switched off in settings.sql.
+-- snapshot (the index on xid finds it; OFFSET keeps the planner from looking for it along the ids). It is planned once, for any
+-- parameters; what else a planner without statistics may think of, to sort all that is left for each page, is switched off in
+-- settings.sql.
 SELECT target.snapshot, target.pruned_xid, r.n_candidates, r.id, r.event_id, r.xid, r.payload
 FROM (
 	SELECT coalesce($2::pg_snapshot, pg_current_snapshot()) AS snapshot,
@@ -26,9 +27,9 @@ LEFT JOIN LATERAL (
 			WHERE (j.system_identifier, j.database_oid) = (target.system_identifier, target.database_oid)
 				AND ($1::pg_snapshot IS NULL OR NOT pg_visible_in_snapshot(j.xid, $1::pg_snapshot))
 				AND pg_visible_in_snapshot(j.xid, target.snapshot)
-				AND ($1::pg_snapshot IS NULL AND $3::bigint IS NULL OR j.id >= coalesce($3::bigint, (SELECT min(f.id)
+				AND j.id >= coalesce($3::bigint, (SELECT min(f.id)
 					FROM (SELECT n.id FROM ONLY schema_notifications.journal n
-						WHERE n.xid >= pg_snapshot_xmin($1::pg_snapshot) OFFSET 0) f)))
+						WHERE n.xid >= pg_snapshot_xmin($1::pg_snapshot) OFFSET 0) f))
 				AND ($3::bigint IS NULL OR (j.id, j.event_id) > ($3::bigint, $4::uuid))
 			ORDER BY j.id, j.event_id
 			LIMIT $5::bigint

@@ -12,9 +12,9 @@ LEFT JOIN LATERAL (
 	WHERE (j.system_identifier, j.database_oid) = (target.system_identifier, target.database_oid)
 		AND ($1::pg_snapshot IS NULL OR NOT pg_visible_in_snapshot(j.xid, $1::pg_snapshot))
 		AND pg_visible_in_snapshot(j.xid, target.snapshot)
-		AND ($1::pg_snapshot IS NULL AND $3::bigint IS NULL OR j.id >= coalesce($3::bigint, (SELECT min(f.id)
+		AND j.id >= coalesce($3::bigint, (SELECT min(f.id)
 			FROM (SELECT n.id FROM ONLY schema_notifications.journal n
-				WHERE n.xid >= pg_snapshot_xmin($1::pg_snapshot) OFFSET 0) f)))
+				WHERE n.xid >= pg_snapshot_xmin($1::pg_snapshot) OFFSET 0) f))
 		AND ($3::bigint IS NULL OR (j.id, j.event_id) > ($3::bigint, $4::uuid))
 	ORDER BY j.id, j.event_id
 	LIMIT $5::bigint

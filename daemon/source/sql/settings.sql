@@ -20,7 +20,7 @@ FROM (VALUES
 	('jit', 'off'),
 	('lock_timeout', '5s'),
 	('max_parallel_workers_per_gather', '0'),
-	('plan_cache_mode', 'force_custom_plan'),
+	('plan_cache_mode', 'force_generic_plan'), -- planning a page takes longer than reading it
 	('restrict_nonsystem_relation_kind', 'view, foreign-table'),
 	('row_security', 'off'),
 	('statement_timeout', '60s'),
