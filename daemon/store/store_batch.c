@@ -11,8 +11,8 @@
 #include "store/spool.h"
 #include "store/store_private.h"
 
-#define BATCH_DELAY    (5 * USEC_PER_MSEC)
-#define BATCH_OPS      512u /* so many do not wait for more */
+#define BATCH_DELAY    (9 * USEC_PER_MSEC) /* and the loop's turn: within 10 */
+#define BATCH_OPS      512u                /* so many do not wait for more */
 #define RETRY_INTERVAL USEC_PER_SEC
 #define ROOM_INTERVAL  (100 * USEC_PER_MSEC) /* the same, where room is being made */
 #define TIDY_INTERVAL  (60 * USEC_PER_SEC)

@@ -110,6 +110,8 @@
 			"s1", "SELECT target.snapshot" \
 		}                                      \
 	}
+/* What a page that begins with the oldest row is read behind. */
+#define BEFORE_ALL "-9223372036854775808", "00000000-0000-0000-0000-000000000000"
 #define SEND_PAGE(...)                               \
 	{ FAKE_SEND, { "name=s1", ##__VA_ARGS__ } }, \
 	{                                            \
@@ -120,7 +122,7 @@
 	}
 #define EMPTY_PAGE(_snapshot) ("row:" _snapshot "|~|~|~|~|~|~"), "tuples", "end", "sync"
 #define FIRST_PAGE(_snapshot)                                              \
-	GUARD, PREPARE_PAGE, SEND_PAGE("~", "~", "~", "~", "1000"),        \
+	GUARD, PREPARE_PAGE, SEND_PAGE("~", "~", BEFORE_ALL, "1000"),      \
 	{                                                                  \
 		FAKE_INPUT,                                                \
 		{                                                          \
