@@ -412,7 +412,9 @@ def test_without_the_right_to_the_engine(engine, image):
 def test_interrupted(engine, image):
     before = engine.state()
     process = subprocess.Popen([SCRIPT, "--yes"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                               env={**engine.environment, "BASE_IMAGE": BASES["debian"]}, text=True, start_new_session=True)
+                               env={**engine.environment, "BASE_IMAGE": BASES["debian"]}, text=True, start_new_session=True,
+                               # Who runs these tests in the background ignores SIGINT, and so would the script.
+                               preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
     for line in process.stdout:
         if "Checking it" in line:
             break
