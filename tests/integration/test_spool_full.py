@@ -125,6 +125,7 @@ def test_a_smaller_spool_while_it_is_full(some_pg, relay, stage, webhooks):
     fill(stages, 260)
     owed = lambda: r.admin.sink("down")["owed"]  # noqa: E731
     r.wait_for(lambda: owed() == 5 * 260, "all of it is owed")
+    r.wait_for(lambda: r.admin.status()["spool"]["size_bytes"] > 17 * MIB, "all of it is written")
     assert not r.log_contains(FULL)
     # Nothing more comes, and room is made all the same.
     r.reload(spool=SMALL)
