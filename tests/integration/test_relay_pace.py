@@ -35,7 +35,7 @@ def test_a_burst_does_not_go_through_the_spool(some_pg, relay, stage, webhooks):
         return delivered(receiver) == 9000
 
     wait_until(all_there, lambda: f"{delivered(receiver)} of 9000", 60)
-    assert WINDOW / 8 < most <= WINDOW / 2
+    assert most <= WINDOW / 2
     events = [e for body in receiver.accepted() for e in (body if isinstance(body, list) else [body])]
     assert arrived(events, "one") == s.made
 
