@@ -62,9 +62,9 @@ static void wake(void *userdata)
 	}
 }
 
-void relay_pace_settled(struct relay *r, const struct lane *l)
+void relay_pace_settled(struct relay *r, const struct delivery *d)
 {
-	if (!list_empty(&r->paced) && window_gets_low(l))
+	if (!list_empty(&r->paced) && window_gets_low(d->lane, d->change))
 		loop_defer(r->loop, &r->pace_wake);
 }
 

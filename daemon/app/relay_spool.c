@@ -613,7 +613,7 @@ static void on_settled(void *userdata, struct sink *s, struct delivery *d, enum 
 	}
 	if (k < 0)
 		loop_fail(r->loop, error_fold(k));
-	relay_pace_settled(r, d->lane);
+	relay_pace_settled(r, d);
 	if (!list_empty(&r->held) || r->n_losing > 0)
 		loop_defer(r->loop, &r->room_changed);
 	r->on_status(r->userdata);

@@ -43,10 +43,19 @@ bool window_has_room_for(const struct lane *l, unsigned int n)
 	       s->bytes_queued <= LIMIT_SINK_WINDOW_BYTES / 2;
 }
 
-bool window_gets_low(const struct lane *l)
+static bool falls_to(uint64_t bytes, uint64_t less, uint64_t mark)
 {
+	return bytes > mark && bytes <= mark + less;
+}
+
+bool window_gets_low(const struct lane *l, const struct change *c)
+{
+	const struct sink *s = l->sink;
+
 	return l->n_queue == share(l, LIMIT_SINK_WINDOW) / 2 ||
-	       l->sink->n_queued == LIMIT_SINK_WINDOW / 2 || l->n_queue == 1;
+	       s->n_queued == LIMIT_SINK_WINDOW / 2 ||
+	       falls_to(l->bytes, c->payload.len, share(l, LIMIT_SINK_WINDOW_BYTES) / 2) ||
+	       falls_to(s->bytes_queued, c->payload.len, LIMIT_SINK_WINDOW_BYTES / 2);
 }
 
 static void add_stored(struct lane *l, uint64_t n, uint64_t bytes)
