@@ -18,5 +18,5 @@ void relay_pace_done(struct relay *r);
 /* Is there room for a page of that database's journal, or has it waited long enough? false: source_wake() follows. */
 bool relay_pace_may_read(struct relay_database *d);
 
-/* It is settled, and still in its lane's queue. */
+/* It is settled, and has left its lane's queue. */
 void relay_pace_settled(struct relay *r, const struct delivery *d);

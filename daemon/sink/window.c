@@ -43,9 +43,10 @@ bool window_has_room_for(const struct lane *l, unsigned int n)
 	       s->bytes_queued <= LIMIT_SINK_WINDOW_BYTES / 2;
 }
 
-static bool falls_to(uint64_t bytes, uint64_t less, uint64_t mark)
+/* @bytes were @less more before. */
+static bool has_fallen_to(uint64_t bytes, uint64_t less, uint64_t mark)
 {
-	return bytes > mark && bytes <= mark + less;
+	return bytes <= mark && bytes + less > mark;
 }
 
 bool window_gets_low(const struct lane *l, const struct change *c)
@@ -54,8 +55,8 @@ bool window_gets_low(const struct lane *l, const struct change *c)
 
 	return l->n_queue == share(l, LIMIT_SINK_WINDOW) / 2 ||
 	       s->n_queued == LIMIT_SINK_WINDOW / 2 ||
-	       falls_to(l->bytes, c->payload.len, share(l, LIMIT_SINK_WINDOW_BYTES) / 2) ||
-	       falls_to(s->bytes_queued, c->payload.len, LIMIT_SINK_WINDOW_BYTES / 2);
+	       has_fallen_to(l->bytes, c->payload.len, share(l, LIMIT_SINK_WINDOW_BYTES) / 2) ||
+	       has_fallen_to(s->bytes_queued, c->payload.len, LIMIT_SINK_WINDOW_BYTES / 2);
 }
 
 static void add_stored(struct lane *l, uint64_t n, uint64_t bytes)

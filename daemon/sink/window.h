@@ -26,7 +26,7 @@ struct sink;
 bool window_has_room(const struct lane *l);
 /* Would a page of @n changes have? */
 bool window_has_room_for(const struct lane *l, unsigned int n);
-/* A delivery of @c is about to leave, and with it the lane's or the sink's window becomes half empty. */
+/* A delivery of @c has left the lane: has it, or its sink, become half empty by that? */
 bool window_gets_low(const struct lane *l, const struct change *c);
 /* One that has no room: it is owed in the store only. */
 void window_pass(struct lane *l, const struct change *c);
