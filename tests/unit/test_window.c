@@ -93,6 +93,44 @@ static void test_no_store(_unused_ void **state)
 	assert_true(sink->n_owed == sink->n_queued);
 }
 
+/* Owes @n changes of @bytes, and delivers them; returns how often it was said meanwhile that the window gets low. */
+static unsigned int count_lows(unsigned int n, uint64_t bytes)
+{
+	const struct change c = { .payload = { .len = bytes } };
+	unsigned int lows = 0;
+
+	for (unsigned int i = 0; i < n; i++)
+		spool_owe("a", bytes);
+	for (unsigned int i = 0; i < n; i++) {
+		deliver_only("a", 1);
+		lows += window_gets_low(lane_of("a"), &c);
+	}
+	return lows;
+}
+
+static void test_room_for_a_page(_unused_ void **state)
+{
+	spool_start();
+	assert_int_equal(count_lows(HALF / 2, FAKE_PAYLOAD), 0);
+	assert_int_equal(count_lows(HALF - 100, FAKE_PAYLOAD), 1);
+	assert_int_equal(count_lows(6, 300 * 1024), 0);
+	assert_int_equal(count_lows(10, 300 * 1024), 1);
+	sink_pause(sink);
+	owe_n("a", HALF - 100);
+	assert_true(window_has_room_for(lane_of("a"), 100));
+	assert_false(window_has_room_for(lane_of("a"), 101));
+	/* The sink's own window. */
+	owe_n("b", HALF - 100);
+	owe_n("c", 100);
+	assert_true(window_has_room_for(lane_of("c"), 100));
+	assert_false(window_has_room_for(lane_of("c"), 101));
+	/* Half of the bytes. */
+	spool_owe("d", 2 * MIB);
+	assert_true(window_has_room_for(lane_of("d"), 1));
+	spool_owe("d", 1);
+	assert_false(window_has_room_for(lane_of("d"), 1));
+}
+
 static void test_one_lane_takes_half(_unused_ void **state)
 {
 	spool_start();
@@ -529,6 +567,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		WINDOW_TEST(test_no_store),
+		WINDOW_TEST(test_room_for_a_page),
 		WINDOW_TEST(test_one_lane_takes_half),
 		WINDOW_TEST(test_bytes_are_limited),
 		WINDOW_TEST(test_one_lane_for_all_has_all),
