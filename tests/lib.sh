@@ -4,6 +4,8 @@
 # Sourced with the repository's root as the working directory. POSIX sh; root, or a user with sudo.
 
 LOGS=$PWD/build-logs
+# What failed, shown again at the end: of a long log, some keep the end only.
+FAILURES=$LOGS/failed
 PASSED=0
 FAILED=0
 SKIPPED=0
@@ -72,6 +74,7 @@ attempt() {
 	fi
 	verdict FAILED
 	show_log 40
+	remember
 	return 1
 }
 
@@ -85,6 +88,14 @@ log_of() {
 show_log() {
 	tail -n "$1" "$LOG" | sed 's/^/    | /'
 	echo "    whole log: $LOG"
+}
+
+# remember: that the step failed whose log is $LOG.
+remember() {
+	{
+		echo "  $LOG"
+		tail -n 20 "$LOG" | sed 's/^/    | /'
+	} >>"$FAILURES"
 }
 
 # check TITLE COMMAND...: a step that is a test of its own.

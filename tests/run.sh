@@ -6,7 +6,7 @@
 #   long    the same with every version of PostgreSQL at hand, and each fuzzer for FUZZ_SECONDS (600)
 #
 # As root, or as a user with sudo (asked only when a package is missing). Builds in build-*/ inside the repository.
-# One line a step; the log of a step that failed. Ends with one line: N passed, N failed, N skipped.
+# One line a step; the log of a step that failed, and at the end what failed, once more. The last line: N passed, N failed, N skipped.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 # shellcheck source=tests/lib.sh
@@ -19,6 +19,7 @@ case ${1-} in
 	exit 2
 	;;
 esac
+rm -f "$FAILURES"
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
@@ -111,6 +112,7 @@ unit() {
 	else
 		verdict "$1 passed, $2 FAILED"
 		show_log 40
+		remember
 	fi
 }
 
@@ -124,12 +126,13 @@ integration() {
 	rm -f "$counts"
 	echo
 	SCHEMARELAY_BINARY=$PWD/$dir/daemon/schemarelay PYTHONPATH=tests/integration PROGRESS_COUNTS=$counts \
-		$PYTHON -m pytest -p progress "$@" 3>&1 >"$LOG" 2>&1 </dev/null
+		PROGRESS_FAILED=$FAILURES $PYTHON -m pytest -p progress "$@" 3>&1 >"$LOG" 2>&1 </dev/null
 	status=$?
 	# shellcheck disable=SC2046 # three numbers
 	set -- $(cat "$counts" 2>/dev/null)
 	if [ $# -ne 3 ] || { [ $status -ne 0 ] && [ "$2" -eq 0 ]; }; then
 		echo "    pytest ended with status $status"
+		remember
 		set -- "${1:-0}" 1 0
 	fi
 	add "$@"
@@ -160,6 +163,11 @@ finish() {
 	[ -z "${CI-}" ] || [ "$SKIPPED" -eq 0 ] || {
 		echo "What CI skips, nobody runs: $SKIPPED skipped count as failures"
 		add 0 "$SKIPPED" "-$SKIPPED"
+	}
+	[ ! -s "$FAILURES" ] || {
+		echo
+		echo 'What failed, once more:'
+		cat "$FAILURES"
 	}
 	echo
 	echo "$PASSED passed, $FAILED failed, $SKIPPED skipped"

@@ -1,4 +1,5 @@
-"""For tests/run.sh: one line a test file on file descriptor 3, as each ends, and the counts in the file $PROGRESS_COUNTS."""
+"""For tests/run.sh: one line a test file on file descriptor 3, as each ends, what failed with the reason (in the file
+$PROGRESS_FAILED too, at its end), and the counts in the file $PROGRESS_COUNTS."""
 
 import os
 import time
@@ -38,7 +39,19 @@ class Progress:
         self.counts[outcome] += 1
         self.total[outcome] += 1
         if outcome == "failed":
-            print(f"  FAILED {report.nodeid}", file=self.out, flush=True)
+            text = "\n    ".join([f"  FAILED {report.nodeid}", *reason(report)])
+            print(text, file=self.out, flush=True)
+            with open(os.environ["PROGRESS_FAILED"], "a", encoding="utf-8") as f:
+                print(text, file=f)
+
+
+def reason(report):
+    """Why it failed, in a few lines: a log whose middle is lost must still tell."""
+    crash = getattr(report.longrepr, "reprcrash", None)
+    if crash is None:
+        return str(report.longrepr).splitlines()[-1:]
+    place = f"{os.path.basename(crash.path)}:{crash.lineno}, {report.when}:"
+    return [place, *(line[:400] for line in crash.message.splitlines()[:6])]
 
 
 def group_of(nodeid):
