@@ -579,7 +579,11 @@ BEGIN
 				EXCEPTION WHEN OTHERS THEN
 				END;
 		END;
-		place := schema_notifications.hand_over(tg_tag);
+		BEGIN
+			place := schema_notifications.hand_over(tg_tag);
+		EXCEPTION WHEN invalid_schema_name OR undefined_function THEN
+			RAISE WARNING 'schema_notifications: what this % dropped was not recorded: %', tg_tag, SQLERRM;
+		END;
 		EXIT;
 	END LOOP;
 	IF row_id % 64 = 0 THEN
@@ -637,9 +641,14 @@ BEGIN
 				EXCEPTION WHEN OTHERS THEN
 				END;
 		END;
-		first_keys := schema_notifications.first_keys(tg_tag);
-		row_id := schema_notifications.record(first_keys, tg_tag);
-		nothing := CASE WHEN row_id IS NOT NULL THEN schema_notifications.ring(first_keys) END;
+		BEGIN
+			first_keys := schema_notifications.first_keys(tg_tag);
+			row_id := schema_notifications.record(first_keys, tg_tag);
+			nothing := CASE WHEN row_id IS NOT NULL THEN schema_notifications.ring(first_keys) END;
+		EXCEPTION WHEN invalid_schema_name OR undefined_function THEN
+			-- A superuser has renamed the schema, say.
+			RAISE WARNING 'schema_notifications: this % was not recorded: %', tg_tag, SQLERRM;
+		END;
 		EXIT;
 	END LOOP;
 	IF row_id % 64 = 0 THEN

@@ -47,6 +47,25 @@ def test_an_unwritable_journal(db, breakage):
             other.execute("DROP TABLE t")
 
 
+@pytest.mark.parametrize("breakage, cure", [
+    ("ALTER SCHEMA schema_notifications RENAME TO gone", "ALTER SCHEMA gone RENAME TO schema_notifications"),
+    ("ALTER FUNCTION schema_notifications.first_keys RENAME TO gone", "ALTER FUNCTION schema_notifications.gone RENAME TO first_keys"),
+    ("ALTER FUNCTION schema_notifications.record RENAME TO gone", "ALTER FUNCTION schema_notifications.gone RENAME TO record"),
+    ("ALTER FUNCTION schema_notifications.ring RENAME TO gone", "ALTER FUNCTION schema_notifications.gone RENAME TO ring"),
+    ("ALTER FUNCTION schema_notifications.hand_over RENAME TO gone", "ALTER FUNCTION schema_notifications.gone RENAME TO hand_over"),
+])
+def test_what_the_triggers_call_is_not_there(db, breakage, cure):
+    with db.session() as breaker, db.session() as cursor:
+        breaker.execute(breakage)
+        for command in ("CREATE TABLE t (a int)", "ALTER TABLE t DROP COLUMN a", "DROP TABLE t"):
+            cursor.execute(command)
+        breaker.execute(cure)
+        db.rows()
+        cursor.execute("CREATE TABLE t (a int)")
+        cursor.execute("DROP TABLE t")
+        assert [r["tag"] for r in db.rows()] == ["CREATE TABLE", "DROP TABLE"]
+
+
 @pytest.mark.parametrize("breakage", [
     "ALTER TABLE schema_notifications.handed_over RENAME TO gone",
     "ALTER TABLE schema_notifications.handed_over ADD CHECK (false) NOT VALID",
