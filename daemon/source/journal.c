@@ -43,37 +43,46 @@ static bool find_name(unsigned int *ret, const char *text, const char *const *na
 	return false;
 }
 
-int journal_audit_read(struct journal_audit *ret, const struct pgconn_row *row)
+int journal_access_read(struct journal_audit *a, const struct pgconn_row *row)
 {
-	static const char *const accesses[] = {
+	static const char *const names[] = {
 		[JOURNAL_MISSING] = "missing",
 		[JOURNAL_UNTRUSTED] = "untrusted",
 		[JOURNAL_UNREADABLE] = "unreadable",
 		[JOURNAL_READABLE] = "readable",
 	};
-	static const char *const triggers[] = {
+	unsigned int access;
+	uint64_t journal_oid = 0, meta_oid = 0;
+
+	if (!find_name(&access, pgconn_value(row, 0, NULL), names, ARRAY_SIZE(names)))
+		return JOURNAL_E_ANSWER;
+	(void)journal_number(&journal_oid, pgconn_value(row, 1, NULL));
+	(void)journal_number(&meta_oid, pgconn_value(row, 2, NULL));
+	a->access = (enum journal_access)access;
+	a->journal_oid = (uint32_t)journal_oid;
+	a->meta_oid = (uint32_t)meta_oid;
+	return 0;
+}
+
+int journal_heartbeat_read(struct journal_audit *a, const struct pgconn_row *row)
+{
+	static const char *const names[] = {
 		[TRIGGERS_MISSING] = "missing",
 		[TRIGGERS_DISABLED] = "disabled",
 		[TRIGGERS_ENABLED] = "enabled",
 	};
 	const char *standby = pgconn_value(row, 1, NULL);
-	unsigned int access, trigger;
-	uint64_t pid, n_listening, oid = 0;
+	uint64_t pid, n_listening;
+	unsigned int triggers;
 
 	if (!journal_number(&pid, pgconn_value(row, 0, NULL)) || !standby ||
 	    !journal_number(&n_listening, pgconn_value(row, 2, NULL)) ||
-	    !find_name(&access, pgconn_value(row, 3, NULL), accesses, ARRAY_SIZE(accesses)) ||
-	    !find_name(&trigger, pgconn_value(row, 4, NULL), triggers, ARRAY_SIZE(triggers)))
+	    !find_name(&triggers, pgconn_value(row, 3, NULL), names, ARRAY_SIZE(names)))
 		return JOURNAL_E_ANSWER;
-	(void)journal_number(&oid, pgconn_value(row, 5, NULL));
-	*ret = (struct journal_audit){
-		.backend_pid = (int)pid,
-		.standby = strcmp(standby, "t") == 0,
-		.n_listening = (unsigned int)n_listening,
-		.access = (enum journal_access)access,
-		.triggers = (enum journal_triggers)trigger,
-		.journal_oid = (uint32_t)oid,
-	};
+	a->backend_pid = (int)pid;
+	a->standby = strcmp(standby, "t") == 0;
+	a->n_listening = (unsigned int)n_listening;
+	a->triggers = (enum journal_triggers)triggers;
 	return 0;
 }
 

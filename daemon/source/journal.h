@@ -16,8 +16,9 @@
 
 /* sql/<name>.sql */
 extern const char sql_settings[];
-extern const char sql_audit[];
+extern const char sql_access[];
 extern const char sql_guard[];
+extern const char sql_heartbeat[];
 extern const char sql_identity[];
 extern const char sql_page[];
 extern const char sql_page_ids[];
@@ -29,19 +30,22 @@ extern const char sql_row_base[];
 enum journal_access { JOURNAL_MISSING, JOURNAL_UNTRUSTED, JOURNAL_UNREADABLE, JOURNAL_READABLE };
 enum journal_triggers { TRIGGERS_MISSING, TRIGGERS_DISABLED, TRIGGERS_ENABLED };
 
+/* What a database looks like: by sql_access access and the tables, by sql_heartbeat the rest. */
 struct journal_audit {
 	int backend_pid;
 	bool standby;
 	unsigned int n_listening;
 	enum journal_access access;
 	enum journal_triggers triggers;
-	uint32_t journal_oid; /* 0: none */
+	uint32_t journal_oid, meta_oid; /* 0: none */
 };
 
 enum { JOURNAL_E_ANSWER = 1 }; /* not what was asked for */
 
-/* The row of sql_audit. */
-int journal_audit_read(struct journal_audit *ret, const struct pgconn_row *row) _must_check_;
+/* The row of sql_access. What it does not tell of stays as it is. */
+int journal_access_read(struct journal_audit *a, const struct pgconn_row *row) _must_check_;
+/* The row of sql_heartbeat. Likewise. */
+int journal_heartbeat_read(struct journal_audit *a, const struct pgconn_row *row) _must_check_;
 
 /*
  * @wanted: the journal is (schema_changed is among the channels); @n_channels: for how many LISTEN was

@@ -77,7 +77,7 @@ int pgconn_open(struct pgconn **ret, struct loop *l, struct offload_slot *slot, 
 /* Never blocks. Takes NULL, returns NULL. */
 struct pgconn *pgconn_free(struct pgconn *c);
 
-#define PGCONN_PARAMS_MAX 8
+#define PGCONN_PARAMS_MAX 9
 
 struct pgconn_statement {
 	const char *sql;

@@ -239,7 +239,10 @@ static int act(struct source *s, enum source_action action)
 	case SOURCE_DO_CATCH_UP:
 		gate_leave(&s->ticket);
 		loop_timer_disarm(s->patience);
-		loop_timer_arm(s->timer, s->conf->heartbeat);
+		/* Many that have begun together do not go on so. */
+		loop_timer_arm(s->timer,
+			       s->conf->heartbeat / 2 +
+				       loop_random(s->env.loop) % (s->conf->heartbeat / 2 + 1));
 		source_session_work(s);
 		return 0;
 	case SOURCE_DO_LISTEN:
@@ -252,7 +255,7 @@ static int act(struct source *s, enum source_action action)
 		return 0;
 	case SOURCE_DO_AUDIT:
 		loop_timer_arm(s->timer, s->conf->heartbeat);
-		s->want_audit = true;
+		s->want_heartbeat = true;
 		s->want_read = true;
 		s->rung = false;
 		source_session_work(s);

@@ -101,7 +101,9 @@ struct source {
 	bool wants_journal; /* schema_changed is among the channels ... */
 	bool has_others;    /* ... and others are */
 	bool want_listen, want_audit, want_identity, want_read;
-	bool pooled; /* another session may answer each time */
+	bool want_heartbeat; /* with the next batch that reads the journal */
+	bool has_heartbeat;  /* so has the batch under way, as its second statement */
+	bool pooled;         /* another session may answer each time */
 	bool probed, settings_done, listen_tried, cured, audited;
 	bool resync_sent; /* in this session: one is enough to begin with */
 	bool got_answer;  /* the row that the batch had to bring */
@@ -155,6 +157,8 @@ void source_session_end(struct source *s);   /* it is gone */
 void source_session_work(struct source *s);
 int source_session_run(struct source *s, enum source_work work,
 		       const struct pgconn_statement *statements, unsigned int n) _must_check_;
+/* The row of sql_heartbeat. */
+void source_session_heartbeat(struct source *s, const struct pgconn_row *row);
 
 /* --- source_read.c --- */
 

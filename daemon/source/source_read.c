@@ -129,10 +129,25 @@ static int reading_end(struct source *s)
 static int run_guarded(struct source *s, enum source_work work,
 		       const struct pgconn_statement *statement)
 {
-	const struct pgconn_statement statements[] = { { .sql = sql_guard, .prepare = true },
-						       *statement };
+	char journal[16], meta[16];
+	struct pgconn_statement statements[3] = {
+		{ .sql = sql_guard, .prepare = true, .n_params = 2, .params = { journal, meta } },
+		{ .sql = sql_heartbeat, .prepare = true },
+	};
+	unsigned int n = 1;
 
-	return error_fold(source_session_run(s, work, statements, ARRAY_SIZE(statements)));
+	(void)snprintf(journal, sizeof(journal), "%" PRIu32, s->audit.journal_oid);
+	(void)snprintf(meta, sizeof(meta), "%" PRIu32, s->audit.meta_oid);
+	s->has_heartbeat = TAKE(s->want_heartbeat);
+	if (s->has_heartbeat) {
+		/* Not kept prepared: its plan takes 300 KiB in the server, for each database. */
+		statements[0] = (struct pgconn_statement){ .sql = sql_access,
+							   .n_params = 1,
+							   .params = { journal } };
+		n++;
+	}
+	statements[n++] = *statement;
+	return error_fold(source_session_run(s, work, statements, n));
 }
 
 static int run_identity(struct source *s)
@@ -155,15 +170,18 @@ static int run_identity(struct source *s)
 static int run_page(struct source *s, enum source_work work)
 {
 	const struct source_reading *r = &s->reading;
+	const struct cursor *present = &s->identity.present;
 	bool ids = work == WORK_PAGE_IDS;
 	char last_id[24], limit[24], page_bytes[24], payload_bytes[24];
+	char system_identifier[24], database_oid[24];
 	struct pgconn_statement statement = {
 		.sql = ids ? sql_page_ids : sql_page,
 		.prepare = !ids,
-		.n_params = ids ? 5 : 7,
-		.params = { s->from_start ? NULL : s->cursor.snapshot, r->target, NULL, NULL, limit,
-			    page_bytes, payload_bytes },
+		.n_params = ids ? 7 : 9,
+		.params = { s->from_start ? NULL : s->cursor.snapshot, r->target, NULL, NULL,
+			    limit },
 	};
+	const char **last = &statement.params[5];
 
 	if (s->from_start) {
 		statement.params[2] = BEFORE_ALL_ID;
@@ -177,6 +195,16 @@ static int run_page(struct source *s, enum source_work work)
 	(void)snprintf(limit, sizeof(limit), "%u", ids ? PAGE_IDS : r->limit);
 	(void)snprintf(page_bytes, sizeof(page_bytes), "%u", PAGE_BYTES);
 	(void)snprintf(payload_bytes, sizeof(payload_bytes), "%u", LIMIT_PAYLOAD_JOURNAL);
+	/* A bigint, to SQL. */
+	(void)snprintf(system_identifier, sizeof(system_identifier), "%" PRId64,
+		       (int64_t)present->system_identifier);
+	(void)snprintf(database_oid, sizeof(database_oid), "%" PRIu32, present->database_oid);
+	if (!ids) {
+		*last++ = page_bytes;
+		*last++ = payload_bytes;
+	}
+	*last++ = system_identifier;
+	*last = database_oid;
 	s->reading.n_rows = 0;
 	s->reading.n_candidates = 0;
 	return error_fold(run_guarded(s, work, &statement));
@@ -353,6 +381,10 @@ void source_read_row(struct source *s, unsigned int statement, const struct pgco
 
 	if (s->dead || !s->conn || statement == 0)
 		return; /* the guard's */
+	if (s->has_heartbeat && statement == 1) {
+		source_session_heartbeat(s, row);
+		return;
+	}
 	switch (s->work) {
 	case WORK_IDENTITY:
 		r = journal_identity_read(&s->identity, row);

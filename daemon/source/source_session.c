@@ -5,7 +5,7 @@
  * them while a batch is under way mean one more reading.
  *
  * The order is: is there a pooler, settings (the session is safe), LISTEN, audit (what is there, may it be trusted), and
- * only then the journal.
+ * only then the journal. A heartbeat asks the same again along with the page that it reads.
  */
 
 #include <limits.h>
@@ -74,6 +74,7 @@ void source_session_end(struct source *s)
 {
 	s->work = WORK_NONE;
 	s->want_listen = s->want_audit = s->want_identity = s->want_read = false;
+	s->want_heartbeat = s->has_heartbeat = false;
 	loop_timer_disarm(s->pace);
 	source_read_abort(s);
 }
@@ -186,8 +187,22 @@ static bool must_wait(struct source *s)
 	return true;
 }
 
+static int run_audit(struct source *s)
+{
+	static const struct pgconn_statement statements[] = {
+		{ .sql = sql_access, .n_params = 1 },
+		{ .sql = sql_heartbeat, .prepare = true },
+	};
+
+	s->want_audit = s->want_heartbeat = false;
+	s->last_audit = loop_now(s->env.loop);
+	return error_fold(source_session_run(s, WORK_AUDIT, statements, ARRAY_SIZE(statements)));
+}
+
 static int work(struct source *s, bool *ret_sent)
 {
+	int r = 0;
+
 	*ret_sent = true;
 	if (!s->probed)
 		return error_fold(run_one(s, WORK_PROBE, "SELECT pg_catalog.pg_backend_pid()"));
@@ -195,14 +210,17 @@ static int work(struct source *s, bool *ret_sent)
 		return error_fold(run_settings(s));
 	if (s->want_listen)
 		return error_fold(run_listen(s));
-	if (s->want_audit) {
-		s->last_audit = loop_now(s->env.loop);
-		return error_fold(run_one(s, WORK_AUDIT, sql_audit));
-	}
+	if (s->want_audit)
+		return error_fold(run_audit(s));
 	*ret_sent = false;
-	if (!s->journal || s->state == SOURCE_SETTING_UP || must_wait(s))
-		return 0;
-	return error_fold(source_read_next(s, ret_sent));
+	if (s->journal && s->state != SOURCE_SETTING_UP && !must_wait(s))
+		r = source_read_next(s, ret_sent);
+	/* Nothing may be read now: without it, then. */
+	if (r == 0 && !*ret_sent && s->want_heartbeat) {
+		*ret_sent = true;
+		r = run_audit(s);
+	}
+	return error_fold(r);
 }
 
 void source_session_work(struct source *s)
@@ -236,6 +254,14 @@ static void tell_hidden(struct source *s, enum source_condition now)
 		source_resync(s, RESYNC_CONDITION_ENDED);
 }
 
+static void audit_row(struct source *s, unsigned int statement, const struct pgconn_row *row)
+{
+	if (statement == 0)
+		s->reading.garbled = journal_access_read(&s->audit, row) != 0;
+	else
+		s->got_answer = journal_heartbeat_read(&s->audit, row) == 0 && !s->reading.garbled;
+}
+
 static void audit_done(struct source *s)
 {
 	enum source_condition old = s->condition, now;
@@ -251,7 +277,6 @@ static void audit_done(struct source *s)
 	 * nothing through between two transactions. */
 	if (now == CONDITION_OK && s->pooled && s->silent)
 		now = CONDITION_POOLER;
-	s->want_audit = false;
 	s->audited = true;
 	s->condition = now;
 	s->journal = s->wants_journal && !s->audit.standby && s->audit.access == JOURNAL_READABLE;
@@ -269,6 +294,14 @@ static void audit_done(struct source *s)
 		source_resync(s, RESYNC_LISTEN_GAP);
 	if (!s->dead && (now != old || s->journal != was_journal))
 		source_tell(s, old);
+}
+
+void source_session_heartbeat(struct source *s, const struct pgconn_row *row)
+{
+	if (journal_heartbeat_read(&s->audit, row))
+		s->reading.garbled = true;
+	else
+		audit_done(s);
 }
 
 /* LISTEN is refused on a standby, that is no failure. Else what the server cannot read of its own
@@ -332,7 +365,7 @@ static void on_row(void *userdata, unsigned int statement, const struct pgconn_r
 			s->backend_pid = (int)pid;
 		break;
 	case WORK_AUDIT:
-		s->got_answer = journal_audit_read(&s->audit, row) == 0;
+		audit_row(s, statement, row);
 		break;
 	default:
 		source_read_row(s, statement, row);

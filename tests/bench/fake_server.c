@@ -22,8 +22,8 @@
 #define BUFFER   65536u
 #define PREPARED 8u
 
-/* What a statement is, by a word that only it holds. The guard holds the whole audit: it comes first. */
-enum kind { OTHER, GUARD, AUDIT, IDENTITY, PAGE, PID, N_KINDS };
+/* What a statement is, by a word that only it holds. */
+enum kind { OTHER, GUARD, ACCESS, HEARTBEAT, IDENTITY, PAGE, PID, N_KINDS };
 
 #define UUID     "00000000-0000-4000-8000-000000000001"
 #define SNAPSHOT "100:100:"
@@ -34,8 +34,9 @@ static const struct {
 	unsigned int n;
 	const char *values[11];
 } answers[N_KINDS] = {
-	[GUARD] = { "1 / (g.journal", 1, { "1" } },
-	[AUDIT] = { "n_listening", 6, { "$", "f", "1", "readable", "enabled", "16400" } },
+	[GUARD] = { "may_be_read", 1, { "1" } },
+	[ACCESS] = { "journal_oid", 4, { "readable", "16400", "16410", "1" } },
+	[HEARTBEAT] = { "n_listening", 4, { "$", "f", "1", "enabled" } },
 	[IDENTITY] = { "row_there",
 		       11,
 		       { "7", "5", "1", UUID, SNAPSHOT, NULL, NULL, NULL, NULL, "f", "f" } },

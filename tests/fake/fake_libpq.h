@@ -33,7 +33,7 @@ enum fake_call {
 	FAKE_FINISH,
 };
 
-#define FAKE_TEXTS 16
+#define FAKE_TEXTS 24
 
 struct fake_step {
 	enum fake_call call;

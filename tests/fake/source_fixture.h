@@ -68,22 +68,49 @@
 			"command", "end", "row:77", "tuples", "end", "sync" \
 		}                                                           \
 	}
-#define AUDIT(_row)                                                                           \
-	{ FAKE_SEND, { "SELECT pg_backend_pid() AS backend_pid" } }, { FAKE_SYNC, { NULL } }, \
-	{                                                                                     \
-		FAKE_INPUT,                                                                   \
-		{                                                                             \
-			("row:" _row), "tuples", "end", "sync"                                \
-		}                                                                             \
+#define AUDIT(_heartbeat, _access)                                                     \
+	ACCESS("~"), { FAKE_PREPARE, { "s0", "SELECT pg_backend_pid()" } }, HEARTBEAT, \
+		{ FAKE_SYNC, { NULL } },                                               \
+	{                                                                              \
+		FAKE_INPUT,                                                            \
+		{                                                                      \
+			("row:" _access), "tuples", "end", "command", "end",           \
+				HEARTBEAT_ROW(_heartbeat), "sync"                      \
+		}                                                                      \
 	}
-#define AUDIT_OK      AUDIT("77|f|1|readable|enabled|16400")
-#define PREPARE_GUARD { FAKE_PREPARE, { "s0", "SELECT 1 / (" } }, GUARD
-#define GUARD                     \
+#define AUDIT_AGAIN(_heartbeat, _access)                                                     \
+	ACCESS("~"), HEARTBEAT, { FAKE_SYNC, { NULL } },                                     \
+	{                                                                                    \
+		FAKE_INPUT,                                                                  \
+		{                                                                            \
+			("row:" _access), "tuples", "end", HEARTBEAT_ROW(_heartbeat), "sync" \
+		}                                                                            \
+	}
+#define AUDIT_OK       AUDIT("77|f|1|enabled", READABLE)
+#define AUDIT_OK_AGAIN AUDIT_AGAIN("77|f|1|enabled", READABLE)
+#define ACCESS(_journal)                             \
+	{                                            \
+		FAKE_SEND,                           \
+		{                                    \
+			"SELECT a.journal", _journal \
+		}                                    \
+	}
+#define READABLE "readable|16400|16410|1"
+#define HEARTBEAT                 \
 	{                         \
 		FAKE_SEND,        \
 		{                 \
 			"name=s0" \
 		}                 \
+	}
+#define PREPARE_GUARD { FAKE_PREPARE, { "s1", "SELECT 1 / (" } }, GUARD
+#define GUARD         GUARD_OF("16400")
+#define GUARD_OF(_journal)                           \
+	{                                            \
+		FAKE_SEND,                           \
+		{                                    \
+			"name=s1", _journal, "16410" \
+		}                                    \
 	}
 #define SEND_IDENTITY                                      \
 	{ FAKE_SEND, { "SELECT own.system_identifier" } }, \
@@ -93,7 +120,9 @@
 			NULL                               \
 		}                                          \
 	}
+#define ACCESS_ROW          ("row:" READABLE), "tuples", "end"
 #define GUARD_ROW           "row:1", "tuples", "end"
+#define HEARTBEAT_ROW(_row) ("row:" _row), "tuples", "end"
 #define IDENTITY_ROW(_rest) ("row:5|2|1|" ID3 "|100:100:|" _rest)
 #define FIRST_IDENTITY(_rest)                                                                     \
 	PREPARE_GUARD, SEND_IDENTITY,                                                             \
@@ -107,13 +136,13 @@
 	{                                              \
 		FAKE_PREPARE,                          \
 		{                                      \
-			"s1", "SELECT target.snapshot" \
+			"s2", "SELECT target.snapshot" \
 		}                                      \
 	}
 /* What a page that begins with the oldest row is read behind. */
 #define BEFORE_ALL "-9223372036854775808", "00000000-0000-0000-0000-000000000000"
 #define SEND_PAGE(...)                               \
-	{ FAKE_SEND, { "name=s1", ##__VA_ARGS__ } }, \
+	{ FAKE_SEND, { "name=s2", ##__VA_ARGS__ } }, \
 	{                                            \
 		FAKE_SYNC,                           \
 		{                                    \

@@ -22,7 +22,7 @@ def explain(cursor, last):
     """The plan of a page behind the row with that id; None: of the first one."""
     event_id = last and "00000000-0000-0000-0000-000000000000"
     cursor.execute(
-        "EXPLAIN (FORMAT JSON) EXECUTE page('3:3:', pg_current_snapshot(), %s, %s, 1000, 4194304, 1048576)", (last, event_id)
+        "EXPLAIN (FORMAT JSON) EXECUTE page('3:3:', pg_current_snapshot(), %s, %s, 1000, 4194304, 1048576, 1, 1)", (last, event_id)
     )
     told = cursor.fetchone()[0]
     return (json.loads(told) if isinstance(told, str) else told)[0]["Plan"]
@@ -44,7 +44,7 @@ def test_a_page_is_walked_along_the_ids(pg, stage, analysed):
         if analysed:
             cursor.execute("ANALYZE schema_notifications.journal")
         cursor.execute(text("settings.sql").replace("$1", "false"))
-        cursor.execute(f"PREPARE page (pg_snapshot, pg_snapshot, bigint, uuid, bigint, bigint, bigint) AS {text('page.sql')}")
+        cursor.execute(f"PREPARE page (pg_snapshot, pg_snapshot, bigint, uuid, {'bigint, ' * 4} oid) AS {text('page.sql')}")
         for last in (None, 1000):
             plan = explain(cursor, last)
             shown = json.dumps(plan, indent=1)

@@ -97,6 +97,29 @@ def test_a_view_that_takes_the_journals_place_between_two_heartbeats(pg, source,
 @pytest.mark.parametrize(
     "harm",
     [
+        "ALTER TABLE schema_notifications.journal OWNER TO {role}",
+        "ALTER TABLE schema_notifications.meta OWNER TO {role}",
+        "ALTER TABLE schema_notifications.journal OWNER TO {maker}; ALTER ROLE {maker} NOSUPERUSER",
+        "ALTER TABLE schema_notifications.meta RENAME TO was; CREATE VIEW schema_notifications.meta AS TABLE schema_notifications.was",
+        "ALTER SCHEMA schema_notifications RENAME TO was; CREATE SCHEMA schema_notifications AUTHORIZATION {role}",
+    ],
+)
+def test_the_guard(pg, source, database, closing, harm):
+    """What it asks, each alone: no heartbeat comes."""
+    db = database(pg)
+    role, maker = owner_of(pg, db, closing), owner_of(pg, db, closing)
+    pg.sql(f"ALTER ROLE {maker} SUPERUSER")
+    s = Source(pg.dsn(db), "--heartbeat=3600000")
+    closing.callback(s.close)
+    s.wait_listening()
+    pg.sql(harm.format(role=role, maker=maker), db)
+    pg.sql("NOTIFY schema_changed", db)
+    s.wait_resync("condition_began")
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
         "ALTER TABLE schema_notifications.journal ENABLE ROW LEVEL SECURITY",
         "CREATE POLICY p ON schema_notifications.meta USING (true)",
         "CREATE RULE r AS ON UPDATE TO schema_notifications.journal DO INSTEAD NOTHING",

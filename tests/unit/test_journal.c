@@ -79,32 +79,44 @@ static void test_pruned(_unused_ void **state)
 
 /* --- audit --- */
 
-static void test_audit(_unused_ void **state)
+static void test_access(_unused_ void **state)
 {
-	struct pgconn_row row = { { "4711", "f", "2", "readable", "enabled", "16400" } };
-	struct journal_audit a;
+	struct pgconn_row row = { { "readable", "16400", "16410", "1" } };
+	struct journal_audit a = { .backend_pid = 4711 };
 
-	assert_int_equal(journal_audit_read(&a, &row), 0);
+	assert_int_equal(journal_access_read(&a, &row), 0);
+	assert_int_equal(a.access, JOURNAL_READABLE);
+	assert_int_equal(a.journal_oid, 16400);
+	assert_int_equal(a.meta_oid, 16410);
+	assert_int_equal(a.backend_pid, 4711);
+	row = (struct pgconn_row){ { "missing" } };
+	assert_int_equal(journal_access_read(&a, &row), 0);
+	assert_int_equal(a.access, JOURNAL_MISSING);
+	assert_int_equal(a.journal_oid, 0);
+	row.values[0] = "x";
+	assert_int_equal(journal_access_read(&a, &row), JOURNAL_E_ANSWER);
+	row.values[0] = NULL;
+	assert_int_equal(journal_access_read(&a, &row), JOURNAL_E_ANSWER);
+}
+
+static void test_heartbeat(_unused_ void **state)
+{
+	struct pgconn_row row = { { "4711", "f", "1", "disabled" } };
+	struct journal_audit a = { .access = JOURNAL_READABLE, .journal_oid = 16400 };
+
+	assert_int_equal(journal_heartbeat_read(&a, &row), 0);
 	assert_int_equal(a.backend_pid, 4711);
 	assert_false(a.standby);
-	assert_int_equal(a.n_listening, 2);
+	assert_int_equal(a.n_listening, 1);
+	assert_int_equal(a.triggers, TRIGGERS_DISABLED);
 	assert_int_equal(a.access, JOURNAL_READABLE);
-	assert_int_equal(a.triggers, TRIGGERS_ENABLED);
 	assert_int_equal(a.journal_oid, 16400);
-	row = (struct pgconn_row){ { "1", "t", "0", "missing", "missing" } };
-	assert_int_equal(journal_audit_read(&a, &row), 0);
-	assert_true(a.standby);
-	assert_int_equal(a.access, JOURNAL_MISSING);
-	assert_int_equal(a.triggers, TRIGGERS_MISSING);
-	assert_int_equal(a.journal_oid, 0);
-	/* Each column in turn is not what was asked for. */
-	for (unsigned int i = 0; i < 5; i++) {
-		row = (struct pgconn_row){ { "1", "f", "0", "untrusted", "disabled" } };
+	for (unsigned int i = 0; i < 4; i++) {
+		row = (struct pgconn_row){ { "1", "t", "0", "enabled" } };
 		row.values[i] = NULL;
-		assert_int_equal(journal_audit_read(&a, &row), JOURNAL_E_ANSWER);
-		row.values[i] = "x";
-		assert_int_equal(journal_audit_read(&a, &row), i == 1 ? 0 : JOURNAL_E_ANSWER);
+		assert_int_equal(journal_heartbeat_read(&a, &row), JOURNAL_E_ANSWER);
 	}
+	assert_int_equal(a.backend_pid, 4711);
 }
 
 /* Every audit there can be: the first of these that holds is the condition. */
@@ -300,7 +312,8 @@ int main(void)
 		cmocka_unit_test(test_numbers),
 		cmocka_unit_test(test_snapshots),
 		cmocka_unit_test(test_pruned),
-		cmocka_unit_test(test_audit),
+		cmocka_unit_test(test_access),
+		cmocka_unit_test(test_heartbeat),
 		cmocka_unit_test(test_every_condition),
 		cmocka_unit_test(test_conditions_have_names_and_remedies),
 		cmocka_unit_test(test_identity),

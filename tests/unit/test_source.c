@@ -261,7 +261,7 @@ static void test_listen_is_cured_once(_unused_ void **state)
 static void test_audit_without_an_answer(_unused_ void **state)
 {
 	static const struct fake_step script[] = {
-		CONNECT, SETTINGS,   LISTEN, AUDIT("nonsense|f|1|readable|enabled|16400"),
+		CONNECT, SETTINGS,   LISTEN, AUDIT("nonsense|f|1|enabled", READABLE),
 		FINISH,  SCRIPT_END,
 	};
 
@@ -284,10 +284,10 @@ static void test_standby_and_promotion(_unused_ void **state)
 		{ FAKE_INPUT,
 		  { "error:25006:cannot execute LISTEN during recovery", "end", "aborted", "end",
 		    "sync" } },
-		AUDIT("77|t|0|readable|enabled|16400"),
-		AUDIT("77|f|0|readable|enabled|16400"),
+		AUDIT("77|t|0|enabled", READABLE),
+		AUDIT_AGAIN("77|f|0|enabled", READABLE),
 		LISTEN,
-		AUDIT_OK,
+		AUDIT_OK_AGAIN,
 		FIRST_IDENTITY("~|~|~|~|f|f"),
 		FIRST_PAGE("100:100:"),
 		SCRIPT_END,
@@ -314,13 +314,14 @@ static void test_a_condition_is_told_once(_unused_ void **state)
 		CONNECT,
 		SETTINGS,
 		LISTEN,
-		AUDIT("77|f|1|readable|disabled|16400"),
+		AUDIT("77|f|1|disabled", READABLE),
 		FIRST_IDENTITY("~|~|~|~|f|f"),
 		FIRST_PAGE("100:100:"),
-		AUDIT("77|f|1|readable|disabled|16400"),
-		GUARD,
+		ACCESS("16400"),
+		HEARTBEAT,
 		SEND_PAGE("100:100:"),
-		{ FAKE_INPUT, { GUARD_ROW, EMPTY_PAGE("100:100:") } },
+		{ FAKE_INPUT,
+		  { ACCESS_ROW, HEARTBEAT_ROW("77|f|1|disabled"), EMPTY_PAGE("100:100:") } },
 		SCRIPT_END,
 	};
 
@@ -345,7 +346,7 @@ static void test_listen_mode(_unused_ void **state)
 		{ FAKE_SYNC, { NULL } },
 		{ FAKE_INPUT,
 		  { "command", "end", "command", "end", "row:77", "tuples", "end", "sync" } },
-		AUDIT("77|f|2|missing|missing|"),
+		AUDIT("77|f|2|missing", "missing|~|~"),
 		SCRIPT_END,
 	};
 	static const struct fake_step rings[] = {
@@ -357,7 +358,7 @@ static void test_listen_mode(_unused_ void **state)
 
 	static const struct fake_step rings_again[] = {
 		{ FAKE_INPUT, { "notify:schema_changed:" NOTIFICATION } },
-		AUDIT("77|f|2|readable|enabled|16400"),
+		AUDIT_AGAIN("77|f|2|enabled", READABLE),
 		FIRST_IDENTITY("~|~|~|~|f|f"),
 		FIRST_PAGE("100:100:"),
 		SCRIPT_END,
@@ -391,7 +392,7 @@ static void test_other_channels_beside_the_journal(_unused_ void **state)
 		{ FAKE_SYNC, { NULL } },
 		{ FAKE_INPUT,
 		  { "command", "end", "command", "end", "row:77", "tuples", "end", "sync" } },
-		AUDIT("77|f|2|readable|enabled|16400"),
+		AUDIT("77|f|2|enabled", READABLE),
 		FIRST_IDENTITY("~|~|~|~|f|f"),
 		FIRST_PAGE("100:100:"),
 		SCRIPT_END,
@@ -408,7 +409,7 @@ static void test_other_channels_beside_the_journal(_unused_ void **state)
 static void test_untrusted(_unused_ void **state)
 {
 	static const struct fake_step script[] = {
-		CONNECT, SETTINGS, LISTEN, AUDIT("77|f|1|untrusted|missing|"), SCRIPT_END,
+		CONNECT, SETTINGS, LISTEN, AUDIT("77|f|1|missing", "untrusted|~|~"), SCRIPT_END,
 	};
 	static const struct fake_step rings[] = {
 		{ FAKE_INPUT, { ("notify:schema_changed:" NOTIFICATION) } },

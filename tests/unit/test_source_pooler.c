@@ -8,7 +8,7 @@ static void test_behind_a_pooler(_unused_ void **state)
 		CONNECT,
 		SETTINGS,
 		LISTEN,
-		AUDIT("78|f|0|readable|enabled|16400"),
+		AUDIT("78|f|0|enabled", READABLE),
 		FIRST_IDENTITY("~|~|~|~|f|f"),
 		FIRST_PAGE("100:100:"),
 		SCRIPT_END,
@@ -42,17 +42,17 @@ static void test_nothing_is_left_in_a_poolers_session(_unused_ void **state)
 		SEND_LISTEN,
 		{ FAKE_INPUT, { LOCAL_ROWS, "command", "end", "row:78", "tuples", "end", "sync" } },
 		LOCALLY,
-		{ FAKE_SEND, { "SELECT pg_backend_pid() AS" } },
+		{ FAKE_SEND, { "SELECT a.journal", "~" } },
+		{ FAKE_SEND, { "SELECT pg_backend_pid()" } },
 		{ FAKE_SYNC, { NULL } },
-		{ FAKE_INPUT,
-		  { LOCAL_ROWS, "row:78|f|1|readable|enabled|16400", "tuples", "end", "sync" } },
+		{ FAKE_INPUT, { LOCAL_ROWS, ACCESS_ROW, HEARTBEAT_ROW("78|f|1|enabled"), "sync" } },
 		LOCALLY,
-		{ FAKE_SEND, { "SELECT 1 / (" } },
+		{ FAKE_SEND, { "SELECT 1 / (", "16400", "16410" } },
 		SEND_IDENTITY,
 		{ FAKE_INPUT,
 		  { LOCAL_ROWS, GUARD_ROW, IDENTITY_ROW("~|~|~|~|f|f"), "tuples", "end", "sync" } },
 		LOCALLY,
-		{ FAKE_SEND, { "SELECT 1 / (" } },
+		{ FAKE_SEND, { "SELECT 1 / (", "16400", "16410" } },
 		{ FAKE_SEND, { "SELECT target.snapshot", "~", "~", BEFORE_ALL, "1000" } },
 		{ FAKE_SYNC, { NULL } },
 		{ FAKE_INPUT, { LOCAL_ROWS, GUARD_ROW, EMPTY_PAGE("100:100:") } },
@@ -66,22 +66,42 @@ static void test_nothing_is_left_in_a_poolers_session(_unused_ void **state)
 	end(source_script_finish);
 }
 
-#define POOLED_AUDIT(_row)                                                                 \
-	LOCALLY, { FAKE_SEND, { "SELECT pg_backend_pid() AS" } }, { FAKE_SYNC, { NULL } }, \
-	{                                                                                  \
-		FAKE_INPUT,                                                                \
-		{                                                                          \
-			LOCAL_ROWS, ("row:" _row), "tuples", "end", "sync"                 \
-		}                                                                          \
+#define POOLED_OK                                                                       \
+	LOCALLY, { FAKE_SEND, { "SELECT a.journal", "~" } },                            \
+		{ FAKE_SEND, { "SELECT pg_backend_pid()" } }, { FAKE_SYNC, { NULL } },  \
+	{                                                                               \
+		FAKE_INPUT,                                                             \
+		{                                                                       \
+			LOCAL_ROWS, ACCESS_ROW, HEARTBEAT_ROW("78|f|1|enabled"), "sync" \
+		}                                                                       \
 	}
-#define POOLED_OK POOLED_AUDIT("78|f|1|readable|enabled|16400")
-#define SEND_POOLED_PAGE                                                                         \
-	LOCALLY, { FAKE_SEND, { "SELECT 1 / (" } }, { FAKE_SEND, { "SELECT target.snapshot" } }, \
-	{                                                                                        \
-		FAKE_SYNC,                                                                       \
-		{                                                                                \
-			NULL                                                                     \
-		}                                                                                \
+#define SEND_POOLED_PAGE                                              \
+	LOCALLY, { FAKE_SEND, { "SELECT 1 / (", "16400", "16410" } }, \
+		{ FAKE_SEND, { "SELECT target.snapshot" } },          \
+	{                                                             \
+		FAKE_SYNC,                                            \
+		{                                                     \
+			NULL                                          \
+		}                                                     \
+	}
+/* A heartbeat's. */
+#define SEND_POOLED_BEAT                                         \
+	LOCALLY, { FAKE_SEND, { "SELECT a.journal", "16400" } }, \
+		{ FAKE_SEND, { "SELECT pg_backend_pid()" } },    \
+		{ FAKE_SEND, { "SELECT target.snapshot" } },     \
+	{                                                        \
+		FAKE_SYNC,                                       \
+		{                                                \
+			NULL                                     \
+		}                                                \
+	}
+#define POOLED_BEAT(...)                                                                     \
+	SEND_POOLED_BEAT,                                                                    \
+	{                                                                                    \
+		FAKE_INPUT,                                                                  \
+		{                                                                            \
+			LOCAL_ROWS, ACCESS_ROW, HEARTBEAT_ROW("78|f|1|enabled"), __VA_ARGS__ \
+		}                                                                            \
 	}
 #define POOLED_PAGE(...)                                   \
 	SEND_POOLED_PAGE,                                  \
@@ -95,7 +115,8 @@ static void test_nothing_is_left_in_a_poolers_session(_unused_ void **state)
 	CONNECT, PROBE("78"), LOCALLY, SEND_LISTEN,                                      \
 		{ FAKE_INPUT,                                                            \
 		  { LOCAL_ROWS, "command", "end", "row:78", "tuples", "end", "sync" } }, \
-		POOLED_OK, LOCALLY, { FAKE_SEND, { "SELECT 1 / (" } }, SEND_IDENTITY,    \
+		POOLED_OK, LOCALLY, { FAKE_SEND, { "SELECT 1 / (", "16400", "16410" } }, \
+		SEND_IDENTITY,                                                           \
 		{ FAKE_INPUT,                                                            \
 		  { LOCAL_ROWS, GUARD_ROW, IDENTITY_ROW("~|~|~|~|f|f"), "tuples", "end", \
 		    "sync" } },                                                          \
@@ -123,15 +144,15 @@ static void pooled_up(void)
 /* Each time we get the session that listens, so the audit is content; but its doorbell does not reach us. */
 static void test_a_pooler_that_swallows_the_doorbell(_unused_ void **state)
 {
-	static const struct fake_step found[] = { POOLED_OK, POOLED_PAGE(ONE_ROW("101:101:", ID2)),
+	static const struct fake_step found[] = { POOLED_BEAT(ONE_ROW("101:101:", ID2)),
 						  SCRIPT_END };
-	static const struct fake_step nothing[] = { POOLED_OK, POOLED_PAGE(EMPTY_PAGE("101:101:")),
+	static const struct fake_step nothing[] = { POOLED_BEAT(EMPTY_PAGE("101:101:")),
 						    SCRIPT_END };
 	static const struct fake_step let_through[] = {
-		POOLED_OK,
-		SEND_POOLED_PAGE,
+		SEND_POOLED_BEAT,
 		{ FAKE_INPUT,
-		  { LOCAL_ROWS, GUARD_ROW, "notify:schema_changed:x", EMPTY_PAGE("101:101:") } },
+		  { LOCAL_ROWS, ACCESS_ROW, HEARTBEAT_ROW("78|f|1|enabled"),
+		    "notify:schema_changed:x", EMPTY_PAGE("101:101:") } },
 		POOLED_PAGE(EMPTY_PAGE("101:101:")),
 		SCRIPT_END,
 	};
@@ -162,17 +183,16 @@ static void test_a_pooler_that_swallows_the_doorbell(_unused_ void **state)
 static void test_a_doorbell_that_is_a_little_late(_unused_ void **state)
 {
 	static const struct fake_step late[] = {
-		POOLED_OK,
-		POOLED_PAGE(ONE_ROW("101:101:", ID2)),
+		POOLED_BEAT(ONE_ROW("101:101:", ID2)),
 		{ FAKE_INPUT, { "notify:schema_changed:x" } },
 		POOLED_PAGE(EMPTY_PAGE("101:101:")),
 		SCRIPT_END,
 	};
 	static const struct fake_step within[] = {
-		POOLED_OK,
-		SEND_POOLED_PAGE,
+		SEND_POOLED_BEAT,
 		{ FAKE_INPUT,
-		  { LOCAL_ROWS, GUARD_ROW, "notify:schema_changed:x", ONE_ROW("102:102:", ID1) } },
+		  { LOCAL_ROWS, ACCESS_ROW, HEARTBEAT_ROW("78|f|1|enabled"),
+		    "notify:schema_changed:x", ONE_ROW("102:102:", ID1) } },
 		POOLED_PAGE(EMPTY_PAGE("102:102:")),
 		SCRIPT_END,
 	};
@@ -183,7 +203,7 @@ static void test_a_doorbell_that_is_a_little_late(_unused_ void **state)
 		  { LOCAL_ROWS, "error:22012:division by zero", "end", "aborted", "end", "sync" } },
 		POOLED_OK,
 		LOCALLY,
-		{ FAKE_SEND, { "SELECT 1 / (" } },
+		{ FAKE_SEND, { "SELECT 1 / (", "16400", "16410" } },
 		SEND_IDENTITY,
 		{ FAKE_INPUT,
 		  { LOCAL_ROWS, GUARD_ROW, ("row:5|2|1|" ID3 "|103:103:|~|2|" ID1 "|51|t|f"),
@@ -191,7 +211,7 @@ static void test_a_doorbell_that_is_a_little_late(_unused_ void **state)
 		POOLED_PAGE(ONE_ROW("103:103:", ID3)),
 		SCRIPT_END,
 	};
-	static const struct fake_step content[] = { POOLED_OK, POOLED_PAGE(EMPTY_PAGE("103:103:")),
+	static const struct fake_step content[] = { POOLED_BEAT(EMPTY_PAGE("103:103:")),
 						    SCRIPT_END };
 
 	pooled_up();
@@ -220,7 +240,7 @@ static void test_what_is_found_on_coming_back(_unused_ void **state)
 		{ FAKE_INPUT, { LOCAL_ROWS, "command", "end", "row:78", "tuples", "end", "sync" } },
 		POOLED_OK,
 		LOCALLY,
-		{ FAKE_SEND, { "SELECT 1 / (" } },
+		{ FAKE_SEND, { "SELECT 1 / (", "16400", "16410" } },
 		SEND_IDENTITY,
 		{ FAKE_INPUT,
 		  { LOCAL_ROWS, GUARD_ROW, ("row:5|2|1|" ID3 "|101:101:|~|1|" ID1 "|50|t|f"),
@@ -228,7 +248,7 @@ static void test_what_is_found_on_coming_back(_unused_ void **state)
 		POOLED_PAGE(ONE_ROW("101:101:", ID2)),
 		SCRIPT_END,
 	};
-	static const struct fake_step nothing[] = { POOLED_OK, POOLED_PAGE(EMPTY_PAGE("101:101:")),
+	static const struct fake_step nothing[] = { POOLED_BEAT(EMPTY_PAGE("101:101:")),
 						    SCRIPT_END };
 
 	pooled_up();

@@ -1,7 +1,8 @@
 -- The next rows: those visible in the target snapshot and not in the cursor's, in the order of their ids. $1 the cursor's snapshot,
 -- NULL to begin with the oldest row, $2 the target, NULL for the present one, $3 and $4 the last row of the page before (of one that
 -- sorts before all, to begin with the oldest), NULL on the first page behind a cursor, $5 rows at most, $6 bytes at most (one row
--- always comes), $7 bytes of a payload at most. One row at least: with id NULL when there is nothing to read.
+-- always comes), $7 bytes of a payload at most, $8 and $9 the server's and the database's identity, which do not change while a
+-- session lasts. One row at least: with id NULL when there is nothing to read.
 -- A page is always a walk along the index on id, from the last row of the page before, or from the first that is not in the cursor's
 -- snapshot (the index on xid finds it; OFFSET keeps the planner from looking for it along the ids). It is planned once, for any
 -- parameters; what else a planner without statistics may think of, to sort all that is left for each page, is switched off in
@@ -9,9 +10,7 @@
 SELECT target.snapshot, target.pruned_xid, r.n_candidates, r.id, r.event_id, r.xid, r.payload
 FROM (
 	SELECT coalesce($2::pg_snapshot, pg_current_snapshot()) AS snapshot,
-		(SELECT m.pruned_xid FROM ONLY schema_notifications.meta m) AS pruned_xid,
-		s.system_identifier, (SELECT oid FROM pg_database WHERE datname = current_database()) AS database_oid
-	FROM pg_control_system() s
+		(SELECT m.pruned_xid FROM ONLY schema_notifications.meta m) AS pruned_xid
 ) target
 LEFT JOIN LATERAL (
 	SELECT w.n_candidates, w.id, w.event_id, w.xid,
@@ -24,7 +23,7 @@ LEFT JOIN LATERAL (
 		FROM (
 			SELECT j.id, j.event_id, j.xid, j.payload
 			FROM ONLY schema_notifications.journal j
-			WHERE (j.system_identifier, j.database_oid) = (target.system_identifier, target.database_oid)
+			WHERE (j.system_identifier, j.database_oid) = ($8::bigint, $9::oid)
 				AND ($1::pg_snapshot IS NULL OR NOT pg_visible_in_snapshot(j.xid, $1::pg_snapshot))
 				AND pg_visible_in_snapshot(j.xid, target.snapshot)
 				AND j.id >= coalesce($3::bigint, (SELECT min(f.id)

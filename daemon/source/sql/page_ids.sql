@@ -1,15 +1,13 @@
--- As page.sql, without the payloads: one of them cannot be sent. $1 to $5 as there.
+-- As page.sql, without the payloads: one of them cannot be sent. $1 to $5 as there, $6 and $7 its $8 and $9.
 SELECT target.snapshot, target.pruned_xid, r.id, r.event_id, r.xid
 FROM (
 	SELECT coalesce($2::pg_snapshot, pg_current_snapshot()) AS snapshot,
-		(SELECT m.pruned_xid FROM ONLY schema_notifications.meta m) AS pruned_xid,
-		s.system_identifier, (SELECT oid FROM pg_database WHERE datname = current_database()) AS database_oid
-	FROM pg_control_system() s
+		(SELECT m.pruned_xid FROM ONLY schema_notifications.meta m) AS pruned_xid
 ) target
 LEFT JOIN LATERAL (
 	SELECT j.id, j.event_id, j.xid
 	FROM ONLY schema_notifications.journal j
-	WHERE (j.system_identifier, j.database_oid) = (target.system_identifier, target.database_oid)
+	WHERE (j.system_identifier, j.database_oid) = ($6::bigint, $7::oid)
 		AND ($1::pg_snapshot IS NULL OR NOT pg_visible_in_snapshot(j.xid, $1::pg_snapshot))
 		AND pg_visible_in_snapshot(j.xid, target.snapshot)
 		AND j.id >= coalesce($3::bigint, (SELECT min(f.id)

@@ -26,4 +26,4 @@ FROM (VALUES
 	('statement_timeout', '60s'),
 	('transaction_timeout', '0')
 ) AS wanted (name, value)
-JOIN pg_settings s ON s.name = wanted.name
+WHERE current_setting(wanted.name, true) IS NOT NULL
