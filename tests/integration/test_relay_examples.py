@@ -178,7 +178,7 @@ class Collector(Rsyslog):
         return self._is_bound("tcp", self.tls_port)
 
     def lines(self):
-        return self.trail.read_text(encoding="utf-8").splitlines() if self.trail.exists() else []
+        return self.trail.read_text(encoding="utf-8").split("\n")[:-1] if self.trail.exists() else []
 
 
 @pytest.fixture

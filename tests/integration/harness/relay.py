@@ -248,7 +248,8 @@ class Relay:
     def log_lines(self):
         """Each line as a dict; one that is not ours has no level."""
         lines = []
-        for text in self.log_text().splitlines():
+        # Who reads a file while it is written may see the first half of a line.
+        for text in self.log_text().split("\n")[:-1]:
             plain = PLAIN.match(text)
             if text.startswith("{"):
                 lines.append(json.loads(text))
