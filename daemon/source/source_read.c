@@ -23,6 +23,11 @@
 #include "base/text.h"
 #include "source/source_private.h"
 
+/* Of the first page of a reading: when a thousand databases have much to tell, what all of them send at once is
+ * bounded by this. May another page be read, the owner is asked first. */
+#define PAGE_ROWS_FIRST  128u
+#define PAGE_BYTES_FIRST (512u * 1024u)
+
 #define PAGE_ROWS_MIN 4u
 /* Sorts before every row: ids are positive. */
 #define BEFORE_ALL_ID       "-9223372036854775808"
@@ -43,7 +48,7 @@ static void reading_reset(struct source_reading *r)
 {
 	free(r->target);
 	free(r->rows);
-	*r = (struct source_reading){ .limit = SOURCE_PAGE_ROWS };
+	*r = (struct source_reading){ .limit = PAGE_ROWS_FIRST };
 }
 
 static void reading_begin(struct source *s)
@@ -193,7 +198,8 @@ static int run_page(struct source *s, enum source_work work)
 		statement.params[3] = r->last.event_id;
 	}
 	(void)snprintf(limit, sizeof(limit), "%u", ids ? PAGE_IDS : r->limit);
-	(void)snprintf(page_bytes, sizeof(page_bytes), "%u", PAGE_BYTES);
+	(void)snprintf(page_bytes, sizeof(page_bytes), "%u",
+		       r->has_newest ? PAGE_BYTES : PAGE_BYTES_FIRST);
 	(void)snprintf(payload_bytes, sizeof(payload_bytes), "%u", LIMIT_PAYLOAD_JOURNAL);
 	/* A bigint, to SQL. */
 	(void)snprintf(system_identifier, sizeof(system_identifier), "%" PRId64,

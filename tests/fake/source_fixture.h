@@ -151,7 +151,7 @@
 	}
 #define EMPTY_PAGE(_snapshot) ("row:" _snapshot "|~|~|~|~|~|~"), "tuples", "end", "sync"
 #define FIRST_PAGE(_snapshot)                                              \
-	GUARD, PREPARE_PAGE, SEND_PAGE("~", "~", BEFORE_ALL, "1000"),      \
+	GUARD, PREPARE_PAGE, SEND_PAGE("~", "~", BEFORE_ALL, "128"),       \
 	{                                                                  \
 		FAKE_INPUT,                                                \
 		{                                                          \

@@ -18,14 +18,14 @@ static void test_reads_and_listens(_unused_ void **state)
 	static const struct fake_step doorbell[] = {
 		{ FAKE_INPUT, { "notify:schema_changed:whatever", "notify:schema_changed:x" } },
 		GUARD,
-		SEND_PAGE("100:100:", "~", "~", "~", "1000", "4194304", "1048576"),
+		SEND_PAGE("100:100:", "~", "~", "~", "128", "524288", "1048576"),
 		{ FAKE_INPUT,
 		  { GUARD_ROW, ("row:105:105:|~|2|8|" ID1 "|101|" PAYLOAD),
 		    ("row:105:105:|~|2|9|" ID2 "|102|" PAYLOAD) } },
 		/* Rings while it is read: once more, afterwards. */
 		{ FAKE_INPUT, { "notify:schema_changed:x", "tuples", "end", "sync" } },
 		GUARD,
-		SEND_PAGE("105:105:", "~", "~", "~", "1000"),
+		SEND_PAGE("105:105:", "~", "~", "~", "128"),
 		{ FAKE_INPUT, { GUARD_ROW, EMPTY_PAGE("105:105:") } },
 		SCRIPT_END,
 	};

@@ -53,7 +53,7 @@ static void test_nothing_is_left_in_a_poolers_session(_unused_ void **state)
 		  { LOCAL_ROWS, GUARD_ROW, IDENTITY_ROW("~|~|~|~|f|f"), "tuples", "end", "sync" } },
 		LOCALLY,
 		{ FAKE_SEND, { "SELECT 1 / (", "16400", "16410" } },
-		{ FAKE_SEND, { "SELECT target.snapshot", "~", "~", BEFORE_ALL, "1000" } },
+		{ FAKE_SEND, { "SELECT target.snapshot", "~", "~", BEFORE_ALL, "128" } },
 		{ FAKE_SYNC, { NULL } },
 		{ FAKE_INPUT, { LOCAL_ROWS, GUARD_ROW, EMPTY_PAGE("100:100:") } },
 		SCRIPT_END,

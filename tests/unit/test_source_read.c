@@ -16,15 +16,23 @@ static void test_pages(_unused_ void **state)
 		FIRST_IDENTITY("~|~|~|~|f|f"),
 		GUARD,
 		PREPARE_PAGE,
-		SEND_PAGE("~", "~", BEFORE_ALL, "1000"),
-		/* Many bytes: two of five. */
+		SEND_PAGE("~", "~", BEFORE_ALL, "128", "524288"),
+		/* Many bytes: two of seven. */
 		{ FAKE_INPUT,
-		  { GUARD_ROW, "command", "end", ("row:100:100:|~|5|1|" ID1 "|50|" PAYLOAD),
-		    ("row:100:100:|~|5|2|" ID2 "|51|" PAYLOAD), "tuples", "end", "sync" } },
+		  { GUARD_ROW, "command", "end", ("row:100:100:|~|7|1|" ID1 "|50|" PAYLOAD),
+		    ("row:100:100:|~|7|2|" ID2 "|51|" PAYLOAD), "tuples", "end", "sync" } },
 		GUARD,
-		SEND_PAGE("~", "100:100:", "2", ID2, "4"),
+		SEND_PAGE("~", "100:100:", "2", ID2, "4", "4194304"),
+		/* As many as it may hold: there may be more. */
 		{ FAKE_INPUT,
-		  { GUARD_ROW, ("row:100:100:|~|1|3|" ID3 "|52|" PAYLOAD), "tuples", "end",
+		  { GUARD_ROW, ("row:100:100:|~|4|3|" ID3 "|52|" PAYLOAD),
+		    ("row:100:100:|~|4|4|" ID3 "|52|" PAYLOAD),
+		    ("row:100:100:|~|4|5|" ID3 "|52|" PAYLOAD),
+		    ("row:100:100:|~|4|6|" ID2 "|52|" PAYLOAD), "tuples", "end", "sync" } },
+		GUARD,
+		SEND_PAGE("~", "100:100:", "6", ID2, "8", "4194304"),
+		{ FAKE_INPUT,
+		  { GUARD_ROW, ("row:100:100:|~|1|7|" ID1 "|53|" PAYLOAD), "tuples", "end",
 		    "sync" } },
 		SCRIPT_END,
 	};
@@ -32,7 +40,7 @@ static void test_pages(_unused_ void **state)
 	start(script, NULL);
 	play();
 	told("waiting resolving connecting setting_up (ok) catching_up change1/again change2/again change3/again "
-	     "cursor=100:100: listening attempted ");
+	     "change3/again change3/again change2/again change1/again cursor=100:100: listening attempted ");
 	end(source_script_finish);
 }
 
@@ -46,7 +54,7 @@ static void test_latest(_unused_ void **state)
 		FIRST_IDENTITY("~|7|" ID1 "|90|f|f"),
 		GUARD,
 		PREPARE_PAGE,
-		SEND_PAGE("100:100:", "~", "~", "~", "1000"),
+		SEND_PAGE("100:100:", "~", "~", "~", "128"),
 		{ FAKE_INPUT, { GUARD_ROW, "command", "end", EMPTY_PAGE("100:100:") } },
 		SCRIPT_END,
 	};
@@ -70,7 +78,7 @@ static void test_all_again(_unused_ void **state)
 		FIRST_IDENTITY("~|7|" ID1 "|90|f|f"),
 		GUARD,
 		PREPARE_PAGE,
-		SEND_PAGE("100:100:", "~", "~", "~", "1000"),
+		SEND_PAGE("100:100:", "~", "~", "~", "128"),
 		{ FAKE_INPUT, { GUARD_ROW, "command", "end", EMPTY_PAGE("100:100:") } },
 		SCRIPT_END,
 	};
@@ -85,7 +93,7 @@ static void test_all_again(_unused_ void **state)
 		FIRST_IDENTITY("~|7|" ID1 "|90|f|f"),
 		GUARD,
 		PREPARE_PAGE,
-		SEND_PAGE("~", "~", BEFORE_ALL, "1000"),
+		SEND_PAGE("~", "~", BEFORE_ALL, "128"),
 		{ FAKE_INPUT,
 		  { GUARD_ROW, "command", "end", ("row:100:100:|75|1|1|" ID1 "|50|" PAYLOAD),
 		    "tuples", "end", "sync" } },
@@ -139,7 +147,7 @@ static void test_continues_and_misses_what_was_pruned(_unused_ void **state)
 		    "sync" } },
 		GUARD,
 		PREPARE_PAGE,
-		SEND_PAGE("70:80:71", "~", "~", "~", "1000"),
+		SEND_PAGE("70:80:71", "~", "~", "~", "128"),
 		{ FAKE_INPUT,
 		  { GUARD_ROW, "command", "end", ("row:100:100:|75|1|9|" ID2 "|90|" PAYLOAD),
 		    "tuples", "end", "sync" } },
@@ -164,7 +172,7 @@ static void test_rereads(_unused_ void **state)
 		FIRST_IDENTITY("~|~|~|~|f|f"),
 		GUARD,
 		PREPARE_PAGE,
-		SEND_PAGE("~", "~", BEFORE_ALL, "1000"),
+		SEND_PAGE("~", "~", BEFORE_ALL, "128"),
 		/* It breaks off after one row: told again, and read again. */
 		{ FAKE_INPUT,
 		  { GUARD_ROW, "command", "end", ("row:100:100:|~|2|1|" ID1 "|50|" PAYLOAD) } },
@@ -177,7 +185,7 @@ static void test_rereads(_unused_ void **state)
 		FIRST_IDENTITY("~|~|~|~|f|f"),
 		GUARD,
 		PREPARE_PAGE,
-		SEND_PAGE("~", "~", BEFORE_ALL, "1000"),
+		SEND_PAGE("~", "~", BEFORE_ALL, "128"),
 		{ FAKE_INPUT,
 		  { GUARD_ROW, "command", "end", ("row:100:100:|75|2|1|" ID1 "|50|" PAYLOAD),
 		    ("row:100:100:|75|2|2|" ID2 "|51|" PAYLOAD), "tuples", "end", "sync" } },
@@ -314,7 +322,7 @@ static void test_breaks_off(_unused_ void **state)
 		FIRST_IDENTITY("~|~|~|~|f|f"),
 		GUARD,
 		PREPARE_PAGE,
-		SEND_PAGE("~", "~", BEFORE_ALL, "1000"),
+		SEND_PAGE("~", "~", BEFORE_ALL, "128"),
 		{ FAKE_INPUT,
 		  { GUARD_ROW, "command", "end", ("row:100:100:|~|2|1|" ID1 "|50|" PAYLOAD) } },
 		{ FAKE_INPUT, { "lost:gone" } },
@@ -326,7 +334,7 @@ static void test_breaks_off(_unused_ void **state)
 		FIRST_IDENTITY("~|~|~|~|f|f"),
 		GUARD,
 		PREPARE_PAGE,
-		SEND_PAGE("~", "~", BEFORE_ALL, "1000"),
+		SEND_PAGE("~", "~", BEFORE_ALL, "128"),
 		{ FAKE_INPUT,
 		  { GUARD_ROW, "command", "end", ("row:100:100:|~|1|1|" ID1 "|50|" PAYLOAD),
 		    "tuples", "end", "sync" } },
@@ -423,7 +431,7 @@ static void test_row_by_row(_unused_ void **state)
 		{ FAKE_INPUT, { GUARD_ROW, "tuples", "end", "sync" } },
 		/* And on as usual. */
 		GUARD,
-		SEND_PAGE("100:100:", "105:105:", "3", ID3, "1000"),
+		SEND_PAGE("100:100:", "105:105:", "3", ID3, "128"),
 		{ FAKE_INPUT, { GUARD_ROW, EMPTY_PAGE("105:105:") } },
 		SCRIPT_END,
 	};
