@@ -576,11 +576,11 @@ BEGIN
 				EXCEPTION WHEN OTHERS THEN
 				END;
 		END;
-		BEGIN
+		IF to_regprocedure('schema_notifications.hand_over(text)') IS NOT NULL THEN
 			place := schema_notifications.hand_over(tg_tag);
-		EXCEPTION WHEN invalid_schema_name OR undefined_function THEN
-			RAISE WARNING 'schema_notifications: what this % dropped was not recorded: %', tg_tag, SQLERRM;
-		END;
+		ELSE
+			RAISE WARNING 'schema_notifications: what this % dropped was not recorded: a function is missing', tg_tag;
+		END IF;
 		EXIT;
 	END LOOP;
 	IF row_id % 64 = 0 THEN
@@ -638,14 +638,17 @@ BEGIN
 				EXCEPTION WHEN OTHERS THEN
 				END;
 		END;
-		BEGIN
-			first_keys := schema_notifications.first_keys(tg_tag);
-			row_id := schema_notifications.record(first_keys, tg_tag);
-			nothing := CASE WHEN row_id IS NOT NULL THEN schema_notifications.ring(first_keys) END;
-		EXCEPTION WHEN invalid_schema_name OR undefined_function THEN
-			-- A superuser has renamed the schema, say.
-			RAISE WARNING 'schema_notifications: this % was not recorded: %', tg_tag, SQLERRM;
-		END;
+		-- A superuser has renamed the schema, say. To catch the error would take another transaction ID.
+		IF to_regprocedure('schema_notifications.first_keys(text)') IS NULL
+			OR to_regprocedure('schema_notifications.record(text, text)') IS NULL
+			OR to_regprocedure('schema_notifications.ring(text)') IS NULL
+		THEN
+			RAISE WARNING 'schema_notifications: this % was not recorded: a function is missing', tg_tag;
+			EXIT;
+		END IF;
+		first_keys := schema_notifications.first_keys(tg_tag);
+		row_id := schema_notifications.record(first_keys, tg_tag);
+		nothing := CASE WHEN row_id IS NOT NULL THEN schema_notifications.ring(first_keys) END;
 		EXIT;
 	END LOOP;
 	IF row_id % 64 = 0 THEN
