@@ -5,9 +5,8 @@
  * (DESIGN.md, section 7). This header is the loop's side: nothing here touches the disk but store_new()
  * and store_free(). What is to be written or read collects in the open batch; a thread of its own runs
  * a batch in one transaction (spool.c) and hands it back; then the next one goes. A batch waits for
- * up to 10 ms for more, and for 45 where a crash would lose nothing of it (changes of journals, and
- * that they were delivered: they would come again), unless it holds something that somebody waits for (a
- * load, a query, a change that may be known already).
+ * up to 10 ms for more, unless it holds something that somebody waits for (a load, a query, a
+ * change that may be known already).
  *
  * Invariants
  * - A batch is the loop's or the thread's, never both's. One that failed (disk full, the file is

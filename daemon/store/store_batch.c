@@ -2,10 +2,6 @@
  * The open batch, and the one that the thread has. Whoever adds an operation to the open batch sees to
  * it that it goes: at the end of the turn if somebody waits for it, else BATCH_DELAY later, so that one
  * commit serves many; but never before the one under way is back, and after a failure once a second.
- *
- * A batch that holds nothing but what would come again after a crash (changes of journals, whose cursors are
- * in no earlier batch, and deliveries that were made) waits longer: most of its deliveries are made until
- * then, and are never written as owed; and the disk has a fifth of the commits.
  */
 
 #include <assert.h>
@@ -15,9 +11,8 @@
 #include "store/spool.h"
 #include "store/store_private.h"
 
-#define BATCH_DELAY    (9 * USEC_PER_MSEC)  /* and the loop's turn: within 10 */
-#define BATCH_PATIENCE (45 * USEC_PER_MSEC) /* the same, of what would come again */
-#define BATCH_OPS      512u                 /* so many do not wait for more */
+#define BATCH_DELAY    (9 * USEC_PER_MSEC) /* and the loop's turn: within 10 */
+#define BATCH_OPS      512u                /* so many do not wait for more */
 #define RETRY_INTERVAL USEC_PER_SEC
 #define ROOM_INTERVAL  (100 * USEC_PER_MSEC) /* the same, where room is being made */
 #define TIDY_INTERVAL  (60 * USEC_PER_SEC)
@@ -27,26 +22,9 @@
 
 /* --- into the open batch ---------------------------------------------------------------------------- */
 
-/* Without it nobody would tell again what it holds, or somebody has asked for it. */
-static bool is_hasty(const struct store_op *op)
-{
-	switch (op->kind) {
-	case OP_CHANGE:
-		return !op->change->from_journal || op->owed.n_dead > 0;
-	case OP_SETTLE:
-		return op->settle.dead != NULL;
-	case OP_NAME:
-	case OP_ATTEMPT:
-	case OP_CURSOR:
-		return false;
-	default:
-		return true;
-	}
-}
-
 static void schedule(struct store *s)
 {
-	usec_t waited, delay = s->hasty || s->meta_dirty || s->tidy ? BATCH_DELAY : BATCH_PATIENCE;
+	usec_t waited;
 
 	if (s->flying || s->resting || s->ending)
 		return;
@@ -59,11 +37,10 @@ static void schedule(struct store *s)
 	if (!s->open_since)
 		s->open_since = loop_now(s->loop);
 	waited = usec_sub(loop_now(s->loop), s->open_since);
-	if (waited >= delay)
+	if (waited >= BATCH_DELAY)
 		loop_defer(s->loop, &s->go);
-	else if (!loop_timer_armed(s->timer) || s->delay != delay)
-		loop_timer_arm(s->timer, delay - waited);
-	s->delay = delay;
+	else if (!loop_timer_armed(s->timer))
+		loop_timer_arm(s->timer, BATCH_DELAY - waited);
 }
 
 static void count_in(struct store *s, struct store_op *op)
@@ -71,7 +48,6 @@ static void count_in(struct store *s, struct store_op *op)
 	op->batch = s->number;
 	s->pending_bytes += op->bytes;
 	s->n_open++;
-	s->hasty |= is_hasty(op);
 	if (!s->open_since)
 		s->open_since = loop_now(s->loop);
 	if (s->pending_bytes >= LIMIT_STORE_PENDING)
@@ -134,7 +110,7 @@ static void hand_over(struct store *s)
 	list_splice(&b->ops, &s->open);
 	s->number++;
 	s->n_open = 0;
-	s->urgent = s->hasty = false;
+	s->urgent = false;
 	s->open_since = 0;
 	loop_timer_disarm(s->timer);
 	loop_task_cancel(&s->go);
@@ -274,7 +250,6 @@ static void reopen(struct store *s)
 	struct store_op *op, *safe;
 	struct store_named *n;
 
-	s->hasty = true;
 	s->meta_dirty |= b->write_meta;
 	s->tidy |= b->tidy;
 	list_splice(&newer, &s->open);

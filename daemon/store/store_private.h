@@ -240,9 +240,7 @@ struct store {
 	struct list open;
 	uint64_t number; /* of the open batch */
 	size_t n_open;
-	bool urgent;  /* somebody waits for it */
-	bool hasty;   /* it holds what would not come again */
-	usec_t delay; /* for which the timer was armed */
+	bool urgent; /* somebody waits for it */
 	bool meta_dirty, tidy;
 	bool resting;      /* the last one failed: not before the timer fires */
 	bool ending;       /* no callback any more */

@@ -1,7 +1,6 @@
 #include "unit.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -595,52 +594,6 @@ static void test_group_commit(_unused_ void **state)
 	assert_int_equal(store_world_stats(w).n_batches, batches);
 }
 
-/* How long it takes until what is admitted now is in the file. */
-static usec_t commit_takes(struct change *first, struct change *second)
-{
-	uint64_t batches;
-	usec_t began;
-
-	store_world_flush(w);
-	/* A turn of its own: what time it is is asked once a turn. */
-	assert_int_equal(loop_turn(w->loop, false), 0);
-	batches = store_world_stats(w).n_batches;
-	began = loop_now(w->loop);
-	(void)store_world_admit(w, first, false, lane);
-	if (second)
-		(void)store_world_admit(w, second, false, lane);
-	store_world_until(w, store_world_stats(w).n_batches > batches);
-	return usec_sub(store_world_stats(w).last_commit, began);
-}
-
-static struct change *notification(void)
-{
-	static const char payload[] = "{}";
-	struct change *c;
-
-	assert_int_equal(change_new_notification(&c, "orders", "other", false,
-						 "00000000-0000-4000-8000-00000000000f", payload,
-						 strlen(payload), 1),
-			 0);
-	return c;
-}
-
-/* What a journal would tell again waits for others; what nobody would, and what comes with it, does not. */
-static void test_who_waits_for_a_commit(_unused_ void **state)
-{
-	usec_t fast = 0;
-
-	assert_true(commit_takes(store_world_row(1), NULL) >= 40 * USEC_PER_MSEC);
-	/* A busy machine may be late; it is not always. */
-	for (unsigned int i = 0; i < 50; i++) {
-		fast = commit_takes(store_world_row(2 * i + 2), notification());
-		assert_true(fast >= 8 * USEC_PER_MSEC);
-		if (fast < 35 * USEC_PER_MSEC)
-			return;
-	}
-	fail_msg("a notification waits for %" PRIu64 " us", fast);
-}
-
 /* A callback's failure is the loop's. */
 static void test_callbacks_fail(_unused_ void **state)
 {
@@ -681,7 +634,6 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_cursor_waits_for_changes, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_gone, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_group_commit, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_who_waits_for_a_commit, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_callbacks_fail, set_up, tear_down),
 	};
 
