@@ -1,11 +1,14 @@
 #include "source/journal.h"
 
+#include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "base/strbuf.h"
 
 bool journal_number(uint64_t *ret, const char *text)
 {
@@ -176,7 +179,7 @@ int journal_identity_read(struct journal_identity *ret, const struct pgconn_row 
 {
 	const char *install_id = pgconn_value(row, 3, NULL), *snapshot = pgconn_value(row, 4, NULL);
 	const char *event_id = pgconn_value(row, 7, NULL), *id = pgconn_value(row, 6, NULL);
-	const char *there = pgconn_value(row, 9, NULL), *hidden = pgconn_value(row, 10, NULL);
+	const char *there = pgconn_value(row, 9, NULL), *reused = pgconn_value(row, 10, NULL);
 	struct journal_identity now;
 	uint64_t oid, timeline, xmin, xmax;
 	int64_t system_identifier;
@@ -186,7 +189,8 @@ int journal_identity_read(struct journal_identity *ret, const struct pgconn_row 
 	if (!journal_signed(&system_identifier, pgconn_value(row, 0, NULL)) ||
 	    !journal_number(&oid, pgconn_value(row, 1, NULL)) ||
 	    !journal_number(&timeline, pgconn_value(row, 2, NULL)) ||
-	    !journal_snapshot_bounds(snapshot, &xmin, &xmax) || !there || !hidden)
+	    !journal_snapshot_bounds(snapshot, &xmin, &xmax) || !there ||
+	    (reused && !journal_number(&now.reused_xid, reused)))
 		return JOURNAL_E_ANSWER;
 	now.present.system_identifier = (uint64_t)system_identifier;
 	now.present.database_oid = (uint32_t)oid;
@@ -201,7 +205,6 @@ int journal_identity_read(struct journal_identity *ret, const struct pgconn_row 
 		(void)snprintf(now.present.row_event_id, sizeof(now.present.row_event_id), "%s",
 			       event_id);
 	now.row_there = strcmp(there, "t") == 0;
-	now.hidden = strcmp(hidden, "t") == 0;
 	now.present.snapshot = strdup(snapshot);
 	if (!now.present.snapshot)
 		return error_origin(-ENOMEM);
@@ -213,7 +216,7 @@ int journal_identity_read(struct journal_identity *ret, const struct pgconn_row 
 enum journal_decision journal_decide(enum resync_reason *ret_reason, const struct cursor *old,
 				     const struct journal_identity *now)
 {
-	uint64_t old_xmin, old_xmax, xmin, xmax;
+	uint64_t xmin, xmax;
 
 	if (!old)
 		return JOURNAL_BEGIN;
@@ -225,13 +228,56 @@ enum journal_decision journal_decide(enum resync_reason *ret_reason, const struc
 		return JOURNAL_REREAD;
 	}
 	*ret_reason = RESYNC_JOURNAL_REWOUND;
-	if (!journal_snapshot_bounds(old->snapshot, &old_xmin, &old_xmax) ||
-	    !journal_snapshot_bounds(now->present.snapshot, &xmin, &xmax) || xmax < old_xmax)
+	if (!journal_snapshot_bounds(old->snapshot, &xmin, &xmax))
 		return JOURNAL_REREAD;
 	if (old->has_row && !now->row_there &&
 	    !(now->has_pruned && now->pruned_xid >= old->row_xid))
 		return JOURNAL_REREAD;
-	if (now->hidden)
-		return JOURNAL_REREAD;
 	return JOURNAL_CONTINUE;
+}
+
+/* The next of the running transactions that a snapshot's text lists, 0 behind the last. */
+static uint64_t next_running(const char **p)
+{
+	char *end;
+	uint64_t xid;
+
+	if (**p == '\0')
+		return 0;
+	xid = strtoull(*p, &end, 10);
+	*p = *end == ',' ? end + 1 : end;
+	return xid;
+}
+
+int journal_cut(char **ret, const char *old, const struct journal_identity *now)
+{
+	_cleanup_(strbuf_done) struct strbuf b = STRBUF_INIT;
+	const char *p = old, *q = now->present.snapshot;
+	uint64_t old_xmin, old_xmax, xmin, xmax, xid, other, last = 0;
+
+	if (!journal_snapshot_bounds(p, &old_xmin, &old_xmax) ||
+	    !journal_snapshot_bounds(q, &xmin, &xmax))
+		return error_origin(-EINVAL);
+	xmax = MIN(xmax, old_xmax);
+	if (now->reused_xid != 0)
+		xmax = MIN(xmax, now->reused_xid);
+	xmin = MIN(MIN(xmin, old_xmin), xmax);
+	strbuf_addf(&b, "%" PRIu64 ":%" PRIu64 ":", xmin, xmax);
+	/* What was running in one or the other. */
+	p = strrchr(p, ':') + 1;
+	q = strrchr(q, ':') + 1;
+	xid = next_running(&p);
+	other = next_running(&q);
+	while (xid != 0 || other != 0) {
+		uint64_t lower = xid == 0 || (other != 0 && other < xid) ? other : xid;
+
+		if (lower < xmax && lower != last)
+			strbuf_addf(&b, "%s%" PRIu64, last != 0 ? "," : "", lower);
+		last = lower < xmax ? lower : last;
+		if (xid == lower)
+			xid = next_running(&p);
+		if (other == lower)
+			other = next_running(&q);
+	}
+	return error_fold(strbuf_steal(&b, ret, NULL));
 }

@@ -66,7 +66,8 @@ struct journal_identity {
 	bool has_pruned;
 	uint64_t pruned_xid;
 	bool row_there; /* the cursor's newest row is */
-	bool hidden;    /* a row that the cursor takes for read has never been */
+	/* The lowest of rows that the cursor wrongly takes for read; 0: none. */
+	uint64_t reused_xid;
 };
 
 void journal_identity_init(struct journal_identity *i);
@@ -79,9 +80,23 @@ enum journal_decision {
 	JOURNAL_REREAD,   /* a resync, then everything */
 };
 
-/* @old: NULL where nothing was read yet. @ret_reason: of JOURNAL_REREAD. */
+/*
+ * @old: NULL where nothing was read yet. @ret_reason: of JOURNAL_REREAD.
+ *
+ * That the server gives out transaction IDs a second time is no reason to read everything again, as long as the newest row is there:
+ * see journal_cut().
+ */
 enum journal_decision journal_decide(enum resync_reason *ret_reason, const struct cursor *old,
 				     const struct journal_identity *now);
+
+/*
+ * The snapshot to go on from (*@ret, to be freed): @old without the transactions whose IDs the server may give out, or has given out, a
+ * second time. A transaction that ended without a trace in the WAL (rolled back, and then the server crashed) was visible in
+ * a snapshot, and the server begins again below it; so does a copy of its files. What is not over in the
+ * present snapshot cannot have been read, and what is above @now->reused_xid perhaps has not.
+ * As long as a server just goes on, *@ret is as @old. -EINVAL: @old is no snapshot.
+ */
+int journal_cut(char **ret, const char *old, const struct journal_identity *now) _must_check_;
 
 /* Rows were pruned that the snapshot @cursor has perhaps not seen. */
 bool journal_pruned(const char *cursor, bool has_pruned, uint64_t pruned_xid);

@@ -67,7 +67,7 @@ struct source_status {
 
 struct source_callbacks {
 	/* One change, in the database's order. The callee takes a reference if it keeps it.
-	 * `reread` tells that the whole journal is being read again: the store drops what it knows.
+	 * `reread` tells that it may have been read before: the store drops what it knows.
 	 * Negative: our failure. */
 	int (*on_change)(void *userdata, struct source *s, struct change *c, bool reread);
 	/* Everything up to this cursor has been given to on_change. */

@@ -462,6 +462,22 @@ static void failed(struct source *s, const struct pgconn_error *error)
 	}
 }
 
+/* The cursor still fits, but perhaps for transaction IDs that the server gives out a second time. */
+static int go_on(struct source *s)
+{
+	char *snapshot;
+	int r;
+
+	r = journal_cut(&snapshot, s->cursor.snapshot, &s->identity);
+	if (r < 0)
+		return error_fold(r);
+	if (strcmp(snapshot, s->cursor.snapshot) != 0)
+		s->reread = true;
+	free(s->cursor.snapshot);
+	s->cursor.snapshot = snapshot;
+	return 0;
+}
+
 static int identity_done(struct source *s)
 {
 	enum resync_reason reason;
@@ -471,7 +487,7 @@ static int identity_done(struct source *s)
 	s->from_start = false;
 	switch (journal_decide(&reason, s->has_cursor ? &s->cursor : NULL, &s->identity)) {
 	case JOURNAL_CONTINUE:
-		return 0;
+		return error_fold(go_on(s));
 	case JOURNAL_REREAD:
 		s->from_start = true;
 		s->reread = true;

@@ -166,7 +166,7 @@
 		}            \
 	}
 #define UP \
-	CONNECT, SETTINGS, LISTEN, AUDIT_OK, FIRST_IDENTITY("~|~|~|~|f|f"), FIRST_PAGE("100:100:")
+	CONNECT, SETTINGS, LISTEN, AUDIT_OK, FIRST_IDENTITY("~|~|~|~|f|~"), FIRST_PAGE("100:100:")
 #define FINISH               \
 	{                    \
 		FAKE_FINISH, \

@@ -321,8 +321,41 @@ def test_a_copy_that_reused_only_xids(pg, own_server, source):
     for i in range(40):
         server.sql("SELECT pg_current_xact_id()", "a")
     s.tell("reconnect")
-    s.wait_resync("journal_rewound")
-    s.wait(lambda: s.objects[-1] == "public.again", "the row")
+    s.wait_objects(names("one", "again"))
+    assert s.resyncs == []
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["at once", "late"])
+def test_a_crash_that_forgets_a_rollback(pg, own_server, source, late):
+    """Nothing keeps the rollbacks before a crash: the server gives out their IDs again, to changes that the cursor takes for read,
+    some committed when the relay is back, and one that is not (`late`). They are read, and nobody hears of a loss."""
+    server = own_server(pg, wal_writer_delay="10s")
+    server.create_database("a")
+    s = source(server.dsn("a")).wait_listening()
+    server.sql("CREATE TABLE one (a int)", "a")
+    s.wait_objects(names("one"))
+    last = server.sql("SELECT pg_current_xact_id()::text::bigint", "a")[0][0]
+    with contextlib.closing(server.connect("a", autocommit=False)) as c, c.cursor() as cursor:
+        for _ in range(5):
+            cursor.execute("SELECT pg_current_xact_id()")
+            c.rollback()
+    n = len(s.of("cursor"))
+    s.wait(lambda: len(s.of("cursor")) > n, "a cursor beyond them")
+    s.tell("pause")
+    server.kill()
+    server.start()
+    with contextlib.closing(server.connect("a", autocommit=False)) as c:
+        if late:
+            create(c, "late")
+        server.sql("CREATE TABLE two (a int)", "a")
+        assert server.sql("SELECT max(xid::text::bigint) FROM schema_notifications.journal", "a")[0][0] <= last + 5
+        s.tell("resume")
+        s.wait_objects(names("one", "two"))
+        if late:
+            c.commit()
+            s.wait_objects(names("one", "two", "late"))
+    assert s.resyncs == []
+    quiet(s)
 
 
 def test_a_template_copy_is_a_database_of_its_own(pg, source, database, closing):

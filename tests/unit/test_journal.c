@@ -184,13 +184,13 @@ static void test_conditions_have_names_and_remedies(_unused_ void **state)
 #define UUID2 "22222222-2222-2222-2222-222222222222"
 
 static const struct pgconn_row full_row = {
-	{ "-5", "16384", "3", UUID1, "100:105:102", "90", "42", UUID2, "99", "t", "f" },
+	{ "-5", "16384", "3", UUID1, "100:105:102", "90", "42", UUID2, "99", "t", NULL },
 };
 
 static void test_identity(_unused_ void **state)
 {
 	/* Without these there is none. */
-	static const unsigned int needed[] = { 0, 1, 2, 4, 9, 10 };
+	static const unsigned int needed[] = { 0, 1, 2, 4, 9 };
 	struct journal_identity i;
 	struct pgconn_row row = full_row;
 
@@ -208,24 +208,27 @@ static void test_identity(_unused_ void **state)
 	assert_int_equal(i.present.row_xid, 99);
 	assert_string_equal(i.present.row_event_id, UUID2);
 	assert_true(i.row_there);
-	assert_false(i.hidden);
+	assert_int_equal(i.reused_xid, 0);
 
 	/* An empty journal whose meta was emptied. It takes the first one's place. */
 	row = (struct pgconn_row){ { "5", "1", "1", NULL, "7:7:", NULL, NULL, NULL, NULL, "f",
-				     "t" } };
+				     "6" } };
 	assert_int_equal(journal_identity_read(&i, &row), 0);
 	assert_string_equal(i.present.install_id, "");
 	assert_false(i.has_pruned);
 	assert_false(i.present.has_row);
 	assert_string_equal(i.present.row_event_id, "");
 	assert_false(i.row_there);
-	assert_true(i.hidden);
+	assert_int_equal(i.reused_xid, 6);
 
 	for (size_t n = 0; n < ARRAY_SIZE(needed); n++) {
 		row = full_row;
 		row.values[needed[n]] = NULL;
 		assert_int_equal(journal_identity_read(&i, &row), JOURNAL_E_ANSWER);
 	}
+	row = full_row;
+	row.values[10] = "f";
+	assert_int_equal(journal_identity_read(&i, &row), JOURNAL_E_ANSWER);
 	row = full_row;
 	row.values[4] = "7:6:";
 	assert_int_equal(journal_identity_read(&i, &row), JOURNAL_E_ANSWER);
@@ -280,9 +283,11 @@ static void test_decision(_unused_ void **state)
 	SAME(JOURNAL_REREAD, RESYNC_IDENTITY_CHANGED);
 	memcpy(now.present.install_id, UUID2, sizeof(UUID2));
 	SAME(JOURNAL_REREAD, RESYNC_IDENTITY_CHANGED);
-	/* The server's transactions are older than those that were seen. */
+	/* The server's transactions are older than those that were seen: it has crashed, and no row is missing. */
 	now.present.snapshot = (char[]){ "104:104:" };
-	SAME(JOURNAL_REREAD, RESYNC_JOURNAL_REWOUND);
+	SAME(JOURNAL_CONTINUE, 0);
+	now.reused_xid = 104;
+	SAME(JOURNAL_CONTINUE, 0);
 	old.snapshot = (char[]){ "damaged" };
 	SAME(JOURNAL_REREAD, RESYNC_JOURNAL_REWOUND);
 	/* The newest row is gone, and was not pruned, or was pruned. */
@@ -300,10 +305,50 @@ static void test_decision(_unused_ void **state)
 	old.has_row = false;
 	now.row_there = false;
 	SAME(JOURNAL_CONTINUE, 0);
-	/* Everything is there, and more than there can be. */
-	now.hidden = true;
-	SAME(JOURNAL_REREAD, RESYNC_JOURNAL_REWOUND);
 #undef SAME
+}
+
+/* What may be taken for read, of what was visible once. */
+static void test_cut(_unused_ void **state)
+{
+	static const struct {
+		const char *old, *now;
+		uint64_t reused;
+		const char *expected;
+	} cases[] = {
+		/* The server has gone on. */
+		{ "100:100:", "100:100:", 0, "100:100:" },
+		{ "100:105:100,102", "100:108:100,107", 0, "100:105:100,102" },
+		{ "100:105:102", "120:130:125", 0, "100:105:102" },
+		{ "100:105:100", "105:105:", 0, "100:105:100" },
+		/* It begins again below what was seen. */
+		{ "100:105:102", "101:101:", 0, "100:101:" },
+		{ "105:105:", "101:101:", 0, "101:101:" },
+		{ "105:109:105,107", "101:108:101,106", 0, "101:108:101,105,106,107" },
+		/* It has reached that again, and is not through with all of it. */
+		{ "105:105:", "102:110:102,104,107", 0, "102:105:102,104" },
+		{ "100:105:100,103", "103:110:103,104", 0, "100:105:100,103,104" },
+		/* Rows have come of what it gave out again. */
+		{ "105:105:", "110:110:", 103, "103:103:" },
+		{ "100:105:100,104", "110:110:", 103, "100:103:100" },
+		{ "105:105:", "102:110:102,104", 103, "102:103:102" },
+		{ "18446744073709551600:18446744073709551615:18446744073709551614",
+		  "18446744073709551614:18446744073709551615:18446744073709551614", 0,
+		  "18446744073709551600:18446744073709551615:18446744073709551614" },
+	};
+	struct journal_identity now = { .row_there = true };
+	uint64_t xmin, xmax;
+	char *cut;
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		now.present.snapshot = (char *)cases[i].now;
+		now.reused_xid = cases[i].reused;
+		assert_int_equal(journal_cut(&cut, cases[i].old, &now), 0);
+		assert_string_equal(cut, cases[i].expected);
+		assert_true(journal_snapshot_bounds(cut, &xmin, &xmax));
+		free(cut);
+	}
+	assert_int_equal(journal_cut(&cut, "damaged", &now), -EINVAL);
 }
 
 int main(void)
@@ -318,6 +363,7 @@ int main(void)
 		cmocka_unit_test(test_conditions_have_names_and_remedies),
 		cmocka_unit_test(test_identity),
 		cmocka_unit_test(test_decision),
+		cmocka_unit_test(test_cut),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -237,7 +237,7 @@ static void test_listen_is_cured_once(_unused_ void **state)
 		CURE,
 		LISTEN,
 		AUDIT_OK,
-		FIRST_IDENTITY("~|~|~|~|f|f"),
+		FIRST_IDENTITY("~|~|~|~|f|~"),
 		FIRST_PAGE("100:100:"),
 		SCRIPT_END,
 	};
@@ -288,7 +288,7 @@ static void test_standby_and_promotion(_unused_ void **state)
 		AUDIT_AGAIN("77|f|0|enabled", READABLE),
 		LISTEN,
 		AUDIT_OK_AGAIN,
-		FIRST_IDENTITY("~|~|~|~|f|f"),
+		FIRST_IDENTITY("~|~|~|~|f|~"),
 		FIRST_PAGE("100:100:"),
 		SCRIPT_END,
 	};
@@ -315,7 +315,7 @@ static void test_a_condition_is_told_once(_unused_ void **state)
 		SETTINGS,
 		LISTEN,
 		AUDIT("77|f|1|disabled", READABLE),
-		FIRST_IDENTITY("~|~|~|~|f|f"),
+		FIRST_IDENTITY("~|~|~|~|f|~"),
 		FIRST_PAGE("100:100:"),
 		ACCESS("16400"),
 		HEARTBEAT,
@@ -359,7 +359,7 @@ static void test_listen_mode(_unused_ void **state)
 	static const struct fake_step rings_again[] = {
 		{ FAKE_INPUT, { "notify:schema_changed:" NOTIFICATION } },
 		AUDIT_AGAIN("77|f|2|enabled", READABLE),
-		FIRST_IDENTITY("~|~|~|~|f|f"),
+		FIRST_IDENTITY("~|~|~|~|f|~"),
 		FIRST_PAGE("100:100:"),
 		SCRIPT_END,
 	};
@@ -393,7 +393,7 @@ static void test_other_channels_beside_the_journal(_unused_ void **state)
 		{ FAKE_INPUT,
 		  { "command", "end", "command", "end", "row:77", "tuples", "end", "sync" } },
 		AUDIT("77|f|2|enabled", READABLE),
-		FIRST_IDENTITY("~|~|~|~|f|f"),
+		FIRST_IDENTITY("~|~|~|~|f|~"),
 		FIRST_PAGE("100:100:"),
 		SCRIPT_END,
 	};
@@ -431,7 +431,7 @@ static void test_untrusted(_unused_ void **state)
 	SETTINGS, LISTEN, AUDIT_OK, PREPARE_GUARD,                                               \
 		{ FAKE_SEND, { "SELECT own.", "100:100:", "~", "~" } }, { FAKE_SYNC, { NULL } }, \
 		{ FAKE_INPUT,                                                                    \
-		  { "command", "end", GUARD_ROW, IDENTITY_ROW("~|~|~|~|f|f"), "tuples", "end",   \
+		  { "command", "end", GUARD_ROW, IDENTITY_ROW("~|~|~|~|f|~"), "tuples", "end",   \
 		    "sync" } },                                                                  \
 		GUARD, PREPARE_PAGE, SEND_PAGE("100:100:"),                                      \
 	{                                                                                        \
@@ -482,7 +482,7 @@ static void test_freed_inside_each_callback(_unused_ void **state)
 		SCRIPT_END,
 	};
 	static const struct fake_step to_may_read[] = {
-		CONNECT, SETTINGS,   LISTEN, AUDIT_OK, FIRST_IDENTITY("~|~|~|~|f|f"),
+		CONNECT, SETTINGS,   LISTEN, AUDIT_OK, FIRST_IDENTITY("~|~|~|~|f|~"),
 		FINISH,  SCRIPT_END,
 	};
 	static const struct fake_step to_cursor[] = { UP, FINISH, SCRIPT_END };

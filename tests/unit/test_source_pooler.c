@@ -9,7 +9,7 @@ static void test_behind_a_pooler(_unused_ void **state)
 		SETTINGS,
 		LISTEN,
 		AUDIT("78|f|0|enabled", READABLE),
-		FIRST_IDENTITY("~|~|~|~|f|f"),
+		FIRST_IDENTITY("~|~|~|~|f|~"),
 		FIRST_PAGE("100:100:"),
 		SCRIPT_END,
 	};
@@ -50,7 +50,7 @@ static void test_nothing_is_left_in_a_poolers_session(_unused_ void **state)
 		{ FAKE_SEND, { "SELECT 1 / (", "16400", "16410" } },
 		SEND_IDENTITY,
 		{ FAKE_INPUT,
-		  { LOCAL_ROWS, GUARD_ROW, IDENTITY_ROW("~|~|~|~|f|f"), "tuples", "end", "sync" } },
+		  { LOCAL_ROWS, GUARD_ROW, IDENTITY_ROW("~|~|~|~|f|~"), "tuples", "end", "sync" } },
 		LOCALLY,
 		{ FAKE_SEND, { "SELECT 1 / (", "16400", "16410" } },
 		{ FAKE_SEND, { "SELECT target.snapshot", "~", "~", BEFORE_ALL, "128" } },
@@ -118,7 +118,7 @@ static void test_nothing_is_left_in_a_poolers_session(_unused_ void **state)
 		POOLED_OK, LOCALLY, { FAKE_SEND, { "SELECT 1 / (", "16400", "16410" } }, \
 		SEND_IDENTITY,                                                           \
 		{ FAKE_INPUT,                                                            \
-		  { LOCAL_ROWS, GUARD_ROW, IDENTITY_ROW("~|~|~|~|f|f"), "tuples", "end", \
+		  { LOCAL_ROWS, GUARD_ROW, IDENTITY_ROW("~|~|~|~|f|~"), "tuples", "end", \
 		    "sync" } },                                                          \
 		POOLED_PAGE("row:100:100:|~|1|1|" ID1 "|50|" PAYLOAD, "tuples", "end", "sync")
 #define ONE_ROW(_snapshot, _id) \
@@ -206,7 +206,7 @@ static void test_a_doorbell_that_is_a_little_late(_unused_ void **state)
 		{ FAKE_SEND, { "SELECT 1 / (", "16400", "16410" } },
 		SEND_IDENTITY,
 		{ FAKE_INPUT,
-		  { LOCAL_ROWS, GUARD_ROW, ("row:5|2|1|" ID3 "|103:103:|~|2|" ID1 "|51|t|f"),
+		  { LOCAL_ROWS, GUARD_ROW, ("row:5|2|1|" ID3 "|103:103:|~|2|" ID1 "|51|t|~"),
 		    "tuples", "end", "sync" } },
 		POOLED_PAGE(ONE_ROW("103:103:", ID3)),
 		SCRIPT_END,
@@ -243,7 +243,7 @@ static void test_what_is_found_on_coming_back(_unused_ void **state)
 		{ FAKE_SEND, { "SELECT 1 / (", "16400", "16410" } },
 		SEND_IDENTITY,
 		{ FAKE_INPUT,
-		  { LOCAL_ROWS, GUARD_ROW, ("row:5|2|1|" ID3 "|101:101:|~|1|" ID1 "|50|t|f"),
+		  { LOCAL_ROWS, GUARD_ROW, ("row:5|2|1|" ID3 "|101:101:|~|1|" ID1 "|50|t|~"),
 		    "tuples", "end", "sync" } },
 		POOLED_PAGE(ONE_ROW("101:101:", ID2)),
 		SCRIPT_END,

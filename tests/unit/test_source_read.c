@@ -13,7 +13,7 @@ static void test_pages(_unused_ void **state)
 		SETTINGS,
 		LISTEN,
 		AUDIT_OK,
-		FIRST_IDENTITY("~|~|~|~|f|f"),
+		FIRST_IDENTITY("~|~|~|~|f|~"),
 		GUARD,
 		PREPARE_PAGE,
 		SEND_PAGE("~", "~", BEFORE_ALL, "128", "524288"),
@@ -51,7 +51,7 @@ static void test_latest(_unused_ void **state)
 		SETTINGS,
 		LISTEN,
 		AUDIT_OK,
-		FIRST_IDENTITY("~|7|" ID1 "|90|f|f"),
+		FIRST_IDENTITY("~|7|" ID1 "|90|f|~"),
 		GUARD,
 		PREPARE_PAGE,
 		SEND_PAGE("100:100:", "~", "~", "~", "128"),
@@ -75,7 +75,7 @@ static void test_all_again(_unused_ void **state)
 		SETTINGS,
 		LISTEN,
 		AUDIT_OK,
-		FIRST_IDENTITY("~|7|" ID1 "|90|f|f"),
+		FIRST_IDENTITY("~|7|" ID1 "|90|f|~"),
 		GUARD,
 		PREPARE_PAGE,
 		SEND_PAGE("100:100:", "~", "~", "~", "128"),
@@ -90,7 +90,7 @@ static void test_all_again(_unused_ void **state)
 		SETTINGS,
 		LISTEN,
 		AUDIT_OK,
-		FIRST_IDENTITY("~|7|" ID1 "|90|f|f"),
+		FIRST_IDENTITY("~|7|" ID1 "|90|f|~"),
 		GUARD,
 		PREPARE_PAGE,
 		SEND_PAGE("~", "~", BEFORE_ALL, "128"),
@@ -143,7 +143,7 @@ static void test_continues_and_misses_what_was_pruned(_unused_ void **state)
 		{ FAKE_SEND, { "SELECT own.", "70:80:71", "7", ID1 } },
 		{ FAKE_SYNC, { NULL } },
 		{ FAKE_INPUT,
-		  { "command", "end", GUARD_ROW, IDENTITY_ROW("75|~|~|~|f|f"), "tuples", "end",
+		  { "command", "end", GUARD_ROW, IDENTITY_ROW("75|~|~|~|f|~"), "tuples", "end",
 		    "sync" } },
 		GUARD,
 		PREPARE_PAGE,
@@ -169,7 +169,7 @@ static void test_rereads(_unused_ void **state)
 		LISTEN,
 		AUDIT_OK,
 		/* The newest row is not there. */
-		FIRST_IDENTITY("~|~|~|~|f|f"),
+		FIRST_IDENTITY("~|~|~|~|f|~"),
 		GUARD,
 		PREPARE_PAGE,
 		SEND_PAGE("~", "~", BEFORE_ALL, "128"),
@@ -182,7 +182,7 @@ static void test_rereads(_unused_ void **state)
 		SETTINGS,
 		LISTEN,
 		AUDIT_OK,
-		FIRST_IDENTITY("~|~|~|~|f|f"),
+		FIRST_IDENTITY("~|~|~|~|f|~"),
 		GUARD,
 		PREPARE_PAGE,
 		SEND_PAGE("~", "~", BEFORE_ALL, "128"),
@@ -202,6 +202,32 @@ static void test_rereads(_unused_ void **state)
 	end(source_script_finish);
 }
 
+/* The server crashed, and gives out transaction IDs again, one of them to a row by now, another to one that comes later:
+ * they are read, the rows that are there are not, and nobody is told that changes may have been missed. */
+static void test_ids_given_out_again(_unused_ void **state)
+{
+	static const struct fake_step script[] = {
+		CONNECT,
+		SETTINGS,
+		LISTEN,
+		AUDIT_OK,
+		FIRST_IDENTITY("~|9|" ID2 "|75|t|75"),
+		GUARD,
+		PREPARE_PAGE,
+		SEND_PAGE("70:75:71", "~", "~", "~", "128"),
+		{ FAKE_INPUT,
+		  { GUARD_ROW, "command", "end", ("row:100:100:|~|1|9|" ID2 "|75|" PAYLOAD),
+		    "tuples", "end", "sync" } },
+		SCRIPT_END,
+	};
+
+	start_with_cursor(script);
+	play();
+	told("waiting resolving connecting setting_up (ok) catching_up change2/again cursor=100:100: listening "
+	     "attempted ");
+	end(source_script_finish);
+}
+
 /* The extension was dropped and made anew while nobody looked, perhaps in the middle of a reading: what was
  * read of the old table says nothing about the new one. */
 static void test_another_journal_in_its_place(_unused_ void **state)
@@ -211,7 +237,7 @@ static void test_another_journal_in_its_place(_unused_ void **state)
 		SETTINGS,
 		LISTEN,
 		AUDIT_OK,
-		FIRST_IDENTITY("~|~|~|~|f|f"),
+		FIRST_IDENTITY("~|~|~|~|f|~"),
 		FIRST_PAGE("100:100:"),
 		ACCESS("16400"),
 		HEARTBEAT,
@@ -231,7 +257,7 @@ static void test_another_journal_in_its_place(_unused_ void **state)
 		GUARD_OF("16401"),
 		SEND_IDENTITY,
 		{ FAKE_INPUT,
-		  { GUARD_ROW, ("row:5|2|1|" ID2 "|104:104:|~|~|~|~|f|f"), "tuples", "end",
+		  { GUARD_ROW, ("row:5|2|1|" ID2 "|104:104:|~|~|~|~|f|~"), "tuples", "end",
 		    "sync" } },
 		GUARD_OF("16401"),
 		SEND_PAGE("~", "~", BEFORE_ALL),
@@ -266,7 +292,7 @@ static void test_another_journal_in_its_place(_unused_ void **state)
 	{                                                                               \
 		FAKE_INPUT,                                                             \
 		{                                                                       \
-			GUARD_ROW, IDENTITY_ROW("~|~|~|~|f|f"), "tuples", "end", "sync" \
+			GUARD_ROW, IDENTITY_ROW("~|~|~|~|f|~"), "tuples", "end", "sync" \
 		}                                                                       \
 	}
 
@@ -319,7 +345,7 @@ static void test_breaks_off(_unused_ void **state)
 		SETTINGS,
 		LISTEN,
 		AUDIT_OK,
-		FIRST_IDENTITY("~|~|~|~|f|f"),
+		FIRST_IDENTITY("~|~|~|~|f|~"),
 		GUARD,
 		PREPARE_PAGE,
 		SEND_PAGE("~", "~", BEFORE_ALL, "128"),
@@ -331,7 +357,7 @@ static void test_breaks_off(_unused_ void **state)
 		SETTINGS,
 		LISTEN,
 		AUDIT_OK,
-		FIRST_IDENTITY("~|~|~|~|f|f"),
+		FIRST_IDENTITY("~|~|~|~|f|~"),
 		GUARD,
 		PREPARE_PAGE,
 		SEND_PAGE("~", "~", BEFORE_ALL, "128"),
@@ -663,6 +689,7 @@ int main(void)
 		TEST(test_latest),
 		TEST(test_continues_and_misses_what_was_pruned),
 		TEST(test_rereads),
+		TEST(test_ids_given_out_again),
 		TEST(test_all_again),
 		TEST(test_another_journal_in_its_place),
 		TEST(test_the_guard),
