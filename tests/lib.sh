@@ -16,7 +16,8 @@ PACKAGES_BUILD='gcc libc6-dev meson ninja-build pkgconf python3 libevent-dev lib
 	libyajl-dev libsqlite3-dev libssl-dev'
 PACKAGES_DEMO='python3-psycopg2'
 PACKAGES_TEST='clang clang-format clang-tidy libcmocka-dev valgrind shellcheck rsyslog rsyslog-openssl openssl pgbouncer faketime
-	util-linux procps mandoc groff-base python3-jsonschema python3-pytest python3-pytest-timeout python3-psycopg2'
+	util-linux procps mandoc groff-base python3-jsonschema python3-pytest python3-pytest-timeout
+	python3-pytest-xdist python3-psycopg2'
 PACKAGES_BENCH='libcmocka-dev python3-psycopg2'
 # Whole systems: a booted systemd, a Docker engine (unless there is one, whoever made it).
 PACKAGES_SYSTEM='debootstrap systemd-container'

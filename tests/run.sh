@@ -214,10 +214,14 @@ long,*)
 *) versions=--pg=$version,16 ;;
 esac
 check 'demonstration' sh tests/demo.sh --once
-integration 'integration tests' build-gcc tests/integration "$versions"
+# They wait more than they compute: one process a core, but four at most, each with servers of its own.
+WORKERS=$(nproc)
+[ "$WORKERS" -le 4 ] || WORKERS=4
+integration 'integration tests' build-gcc -n "$WORKERS" --dist loadfile -m 'not alone' tests/integration "$versions"
+integration 'integration tests: alone' build-gcc -m alone tests/integration "$versions"
 [ ! -x build-asan/daemon/schemarelay ] ||
-	integration 'integration tests: address and undefined behaviour' build-asan tests/integration/test_relay_*.py \
-		tests/integration/test_spool_crash.py "--pg=$version"
+	integration 'integration tests: address and undefined behaviour' build-asan -n "$WORKERS" --dist loadfile \
+		tests/integration/test_relay_*.py tests/integration/test_spool_crash.py "--pg=$version"
 # shellcheck disable=SC2086 # one word a package
 install_packages $PACKAGES_SYSTEM || finish
 integration 'system tests' build-gcc tests/system -p no:cacheprovider

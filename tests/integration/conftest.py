@@ -29,16 +29,13 @@ def end_in_order(*_):
 def pytest_configure(config):
     # A CI that ends us by SIGTERM must not leave servers behind: let the fixtures end as on Ctrl-C.
     signal.signal(signal.SIGTERM, end_in_order)
-    config.addinivalue_line("markers", "xdist_group(name): tests that share a worker")
 
 
 def pytest_generate_tests(metafunc):
     if "pg" in metafunc.fixturenames:
         chosen = metafunc.config.getoption("--pg")
         majors = [int(v) for v in chosen.split(",")] if chosen else sorted({*REQUIRED, *postgres.versions()})
-        # The same worker for one version: each server is started once.
-        metafunc.parametrize("pg", [pytest.param(m, marks=pytest.mark.xdist_group(f"pg{m}"), id=f"pg{m}")
-                                    for m in majors], indirect=True, scope="session")
+        metafunc.parametrize("pg", [pytest.param(m, id=f"pg{m}") for m in majors], indirect=True, scope="session")
 
 
 class Servers:

@@ -1,48 +1,56 @@
 """For tests/run.sh: one line a test file on file descriptor 3, as each ends, what failed with the reason (in the file
-$PROGRESS_FAILED too, at its end), and the counts in the file $PROGRESS_COUNTS."""
+$PROGRESS_FAILED too, at its end), and the counts in the file $PROGRESS_COUNTS. Several processes (pytest-xdist) are one run."""
 
 import os
-import time
+from collections import Counter
+
+import pytest
 
 
 class Progress:
-    """Counts and times what runs. A group is one file's tests with one version of PostgreSQL."""
+    """Counts what runs, in any order. A group is one file's tests with one version of PostgreSQL; its time is that of its tests."""
 
     def __init__(self, out):
         self.out = out
-        self.group = None
-        self.started = 0.0
-        self.counts = dict.fromkeys(("passed", "failed", "skipped"), 0)
-        self.total = dict(self.counts)
+        self.awaited = Counter()
+        self.groups = {}
+        self.seconds = Counter()
+        self.total = Counter()
 
-    def flush(self):
-        if self.group is None:
-            return
-        words = [f"{self.counts['passed']} passed"]
-        words += [f"{self.counts['failed']} FAILED"] if self.counts["failed"] else []
-        words += [f"{self.counts['skipped']} skipped"] if self.counts["skipped"] else []
-        seconds = f"{time.monotonic() - self.started:.1f} s"
-        print(f"  {self.group:<48} {', '.join(words):<18} {seconds:>8}", file=self.out, flush=True)
-        self.counts = dict.fromkeys(self.counts, 0)
-        self.group = None
+    def collected(self, nodeids):
+        self.awaited = Counter(group_of(nodeid) for nodeid in nodeids)
 
-    def enter(self, group):
-        if group != self.group:
-            self.flush()
-            self.group = group
-            self.started = time.monotonic()
+    def count(self, group, outcome):
+        self.groups.setdefault(group, Counter())[outcome] += 1
+        self.total[outcome] += 1
 
     def report(self, report):
-        outcome = report.outcome
-        if report.when != "call" and outcome == "passed":
-            return
-        self.counts[outcome] += 1
-        self.total[outcome] += 1
-        if outcome == "failed":
+        group = group_of(report.nodeid)
+        self.seconds[group] += report.duration
+        if report.when == "call" or report.outcome != "passed":
+            self.count(group, report.outcome)
+        if report.outcome == "failed":
             text = "\n    ".join([f"  FAILED {report.nodeid}", *reason(report)])
             print(text, file=self.out, flush=True)
             with open(os.environ["PROGRESS_FAILED"], "a", encoding="utf-8") as f:
                 print(text, file=f)
+        if report.when == "teardown":
+            self.awaited[group] -= 1
+            if self.awaited[group] == 0:
+                self.flush(group)
+
+    def flush(self, group):
+        counts = self.groups.pop(group, Counter())
+        words = [f"{counts['passed']} passed"]
+        words += [f"{counts['failed']} FAILED"] if counts["failed"] else []
+        words += [f"{counts['skipped']} skipped"] if counts["skipped"] else []
+        print(f"  {group:<48} {', '.join(words):<18} {self.seconds[group]:>6.1f} s", file=self.out, flush=True)
+
+    def finish(self):
+        for group in list(self.groups):
+            self.flush(group)
+        with open(os.environ["PROGRESS_COUNTS"], "w", encoding="ascii") as f:
+            print(*(self.total[outcome] for outcome in ("passed", "failed", "skipped")), file=f)
 
 
 def reason(report):
@@ -66,23 +74,26 @@ class Plugin:
     def __init__(self):
         self.progress = Progress(os.fdopen(os.dup(3), "w"))
 
-    def pytest_runtest_logstart(self, nodeid):
-        self.progress.enter(group_of(nodeid))
+    def pytest_collection_finish(self, session):
+        self.progress.collected(item.nodeid for item in session.items)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_node_collection_finished(self, ids):
+        # Each process has collected everything; here, nothing was.
+        self.progress.collected(ids)
 
     def pytest_runtest_logreport(self, report):
         self.progress.report(report)
 
     def pytest_collectreport(self, report):
         if report.failed:
-            self.progress.enter(group_of(report.nodeid))
-            self.progress.counts["failed"] += 1
-            self.progress.total["failed"] += 1
+            self.progress.count(group_of(report.nodeid), "failed")
 
     def pytest_sessionfinish(self):
-        self.progress.flush()
-        with open(os.environ["PROGRESS_COUNTS"], "w", encoding="ascii") as f:
-            print(*self.progress.total.values(), file=f)
+        self.progress.finish()
 
 
 def pytest_configure(config):
-    config.pluginmanager.register(Plugin(), "progress-of-run")
+    # A process that runs tests for another one leaves telling to that.
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(Plugin(), "progress-of-run")

@@ -11,6 +11,8 @@ from harness.postgres import ROOT
 from harness.relay import binary
 
 RUN = os.path.join(ROOT, "tests", "bench", "run.py")
+pytestmark = pytest.mark.alone
+
 FEW = ["journal", "listen", "burst", "batch", "fifty", "slow", "idle", "spool", "backlog", "lost", "soak"]
 # Servers of their own, and waiting: beside the others.
 MANY = ["1000", "10000"]

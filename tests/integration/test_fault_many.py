@@ -80,6 +80,7 @@ def most_handshakes(lines):
     return most
 
 
+@pytest.mark.alone
 @pytest.mark.timeout(600)
 def test_500_databases_that_restart_at_once(two_servers, relay, webhook, capsys):
     stages = {}

@@ -157,6 +157,7 @@ def test_what_a_database_sets_does_not_reach_the_session(pg, source, database, c
                     "standard_conforming_strings = off", "transform_null_equals = on", "datestyle = 'SQL'",
                     "idle_in_transaction_session_timeout = 1"):
         pg.sql(f"ALTER DATABASE {db} SET {setting}")
+    closing.callback(pg.sql, f"ALTER DATABASE {db} RESET ALL")
     s = source(pg.dsn(db)).wait_listening()
     with contextlib.closing(pg.connect(db, options="-c statement_timeout=0 -c search_path=public")) as c:
         create(c, "one")
