@@ -584,7 +584,11 @@ BEGIN
 		EXIT;
 	END LOOP;
 	IF row_id % 64 = 0 THEN
-		row_id := schema_notifications.prune();
+		IF to_regprocedure('schema_notifications.prune()') IS NOT NULL THEN
+			row_id := schema_notifications.prune();
+		ELSE
+			RAISE WARNING 'schema_notifications: pruning failed: a function is missing';
+		END IF;
 	END IF;
 END
 $function$;
@@ -652,7 +656,11 @@ BEGIN
 		EXIT;
 	END LOOP;
 	IF row_id % 64 = 0 THEN
-		row_id := schema_notifications.prune();
+		IF to_regprocedure('schema_notifications.prune()') IS NOT NULL THEN
+			row_id := schema_notifications.prune();
+		ELSE
+			RAISE WARNING 'schema_notifications: pruning failed: a function is missing';
+		END IF;
 	END IF;
 END
 $function$;

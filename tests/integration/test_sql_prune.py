@@ -218,6 +218,7 @@ def test_under_session_replication_role_replica(db):
 
 
 @pytest.mark.parametrize("breakage", ["ALTER TABLE schema_notifications.meta RENAME TO gone",
+                                      "ALTER FUNCTION schema_notifications.prune RENAME TO gone",
                                       "UPDATE schema_notifications.meta SET retention = '300000 years'",
                                       "DELETE FROM schema_notifications.meta"])
 def test_a_failing_pruning_fails_nothing(db, breakage):
