@@ -117,6 +117,13 @@ static void test_heartbeat(_unused_ void **state)
 		assert_int_equal(journal_heartbeat_read(&a, &row), JOURNAL_E_ANSWER);
 	}
 	assert_int_equal(a.backend_pid, 4711);
+
+	row = (struct pgconn_row){ { "1", "t", "0", "enabled" } };
+	assert_int_equal(journal_heartbeat_read(&a, &row), 0);
+	assert_int_equal(a.backend_pid, 1);
+	assert_true(a.standby);
+	assert_int_equal(a.n_listening, 0);
+	assert_int_equal(a.triggers, TRIGGERS_ENABLED);
 }
 
 /* Every audit there can be: the first of these that holds is the condition. */
