@@ -193,7 +193,7 @@ install_postgresql_now() {
 	as_root mv "$conf.schemarelay" "$conf" && [ $status -eq 0 ] && postgresql_bindir
 }
 
-# promtool, out of Debian's package of Prometheus, which is not installed: that would start a server and make a user.
+# promtool, out of a package that is not installed: that of Prometheus would start a server and make a user.
 PROMTOOL=$PWD/build-tools/promtool
 
 install_promtool() {
@@ -203,7 +203,11 @@ install_promtool() {
 
 install_promtool_now() (
 	mkdir -p build-tools && cd build-tools && rm -rf prometheus && mkdir prometheus && cd prometheus || exit 1
-	update_lists && apt-get -q download prometheus && dpkg-deb --fsys-tarfile prometheus_*.deb | tar -x ./usr/bin/promtool &&
+	update_lists || exit 1
+	# Debian 13 has it in a package of its own.
+	package=promtool
+	apt-cache show $package >/dev/null 2>&1 || package=prometheus
+	apt-get -q download $package && dpkg-deb --fsys-tarfile ${package}_*.deb | tar -x ./usr/bin/promtool &&
 		mv usr/bin/promtool "$PROMTOOL" && rm -rf ../prometheus
 )
 
