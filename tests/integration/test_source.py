@@ -423,6 +423,7 @@ def test_standby_and_promotion(pg, own_server, source, closing):
     standby.sql("SELECT pg_promote()")
     s.wait_listening("ok")
     s.wait_objects(names("one"))
+    s.wait(lambda: s.of("cursor"), "the cursor behind it")
     assert s.of("cursor")[-1]["timeline"] == 2
     assert s.resyncs == ["condition_began", "condition_ended"]
     standby.sql("CREATE TABLE two (a int)", "a")

@@ -13,11 +13,12 @@ SELECT
 		WHERE j.id = $2::bigint AND j.event_id = $3::uuid) AS row_there,
 	-- Everything that was visible then was read then. A row behind the newest that claims to have been visible has a transaction ID
 	-- that was given out twice: a crash forgets rollbacks, a copy of the files all that came after it. (OFFSET keeps the planner from
-	-- looking for the lowest along all xids.)
-	(SELECT min(f.xid) FROM (SELECT j.xid FROM ONLY schema_notifications.journal j
+	-- looking for the lowest along all xids; min(xid8) came with PostgreSQL 15.)
+	(SELECT f.xid FROM (SELECT j.xid FROM ONLY schema_notifications.journal j
 		WHERE (j.system_identifier, j.database_oid) = (own.system_identifier, own.database_oid)
 			AND j.id > coalesce($2::bigint, -9223372036854775808)
-			AND pg_visible_in_snapshot(j.xid, $1::pg_snapshot) OFFSET 0) f) AS reused_xid
+			AND pg_visible_in_snapshot(j.xid, $1::pg_snapshot) OFFSET 0) f
+		ORDER BY f.xid LIMIT 1) AS reused_xid
 FROM (
 	SELECT s.system_identifier, (SELECT oid FROM pg_database WHERE datname = current_database()) AS database_oid
 	FROM pg_control_system() s
