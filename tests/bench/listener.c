@@ -1,15 +1,18 @@
 /*
- * The floors: listener URL|- DSN...
+ * The floors: listener URL|curl+URL|- DSN...
  *
  *	-	the bare listener: libpq and poll, one connection a database; a notification's mark is timed, that is all
  *	URL	the bare relay (http://127.0.0.1:PORT/): each notification's payload is POSTed over one kept-alive socket, one
  *		after the other; nothing is stored, signed or tried again
+ *	curl+URL	the same by libcurl, with one handle that is kept, and with schemarelay's headers: what is left of the
+ *		bare relay with the library
  *
  * Says "READY" when all listen; on SIGTERM what it has counted, as JSON. It is written as one would write it with no
  * more in mind than speed.
  */
 
 #include <arpa/inet.h>
+#include <curl/curl.h>
 #include <libpq-fe.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -22,14 +25,15 @@
 static volatile sig_atomic_t stopping;
 static struct samples samples;
 static int http = -1;
-static unsigned int port;
+static CURL *easy;
+static void (*post)(const char *body);
 
 static void on_signal(int signo)
 {
 	stopping = signo;
 }
 
-static void connect_http(void)
+static void connect_http(unsigned int port)
 {
 	struct sockaddr_in to = { .sin_family = AF_INET,
 				  .sin_port = htons((uint16_t)port),
@@ -43,7 +47,7 @@ static void connect_http(void)
 }
 
 /* One POST, and its answer, which has no body. */
-static void post(const char *body)
+static void post_raw(const char *body)
 {
 	char buf[16384];
 	size_t n_body = strlen(body), n = 0;
@@ -65,11 +69,48 @@ static void post(const char *body)
 	} while (!strstr(buf, "\r\n\r\n"));
 }
 
+static size_t ignore(char *data, size_t size, size_t n, void *userdata)
+{
+	(void)data;
+	(void)userdata;
+	return size * n;
+}
+
+static void open_curl(const char *url)
+{
+	static const char *const lines[] = {
+		"Expect:",
+		"content-type: application/cloudevents+json; charset=utf-8",
+		"webhook-id: 11111111-1111-1111-1111-111111111111",
+		"webhook-timestamp: 1700000000",
+		"webhook-signature: v1,0000000000000000000000000000000000000000000=",
+	};
+	struct curl_slist *headers = NULL;
+
+	easy = curl_easy_init();
+	for (size_t i = 0; i < sizeof(lines) / sizeof(*lines); i++)
+		headers = curl_slist_append(headers, lines[i]);
+	if (!easy || !headers || curl_easy_setopt(easy, CURLOPT_URL, url) != CURLE_OK ||
+	    curl_easy_setopt(easy, CURLOPT_USERAGENT, "schemarelay/0.1.0") != CURLE_OK ||
+	    curl_easy_setopt(easy, CURLOPT_HTTPHEADER, headers) != CURLE_OK ||
+	    curl_easy_setopt(easy, CURLOPT_PROXY, "") != CURLE_OK ||
+	    curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L) != CURLE_OK ||
+	    curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, ignore) != CURLE_OK)
+		die("libcurl");
+}
+
+static void post_curl(const char *body)
+{
+	if (curl_easy_setopt(easy, CURLOPT_POSTFIELDS, body) != CURLE_OK ||
+	    curl_easy_perform(easy) != CURLE_OK)
+		die("libcurl");
+}
+
 static void take(const char *payload)
 {
 	struct mark m;
 
-	if (http >= 0)
+	if (post)
 		post(payload);
 	while (next_mark(&payload, &m))
 		samples_add(&samples, (now_ns() - m.ns) / 1000);
@@ -99,7 +140,7 @@ static PGconn *listen_to(const char *dsn)
 
 int main(int argc, char **argv)
 {
-	static const char url[] = "http://127.0.0.1:";
+	static const char url[] = "http://127.0.0.1:", curl[] = "curl+";
 	nfds_t n = (nfds_t)(argc - 2);
 	struct pollfd *fds;
 	PGconn **connections;
@@ -108,8 +149,11 @@ int main(int argc, char **argv)
 		return 2;
 	(void)signal(SIGTERM, on_signal);
 	if (strncmp(argv[1], url, strlen(url)) == 0) {
-		port = (unsigned int)strtoul(argv[1] + strlen(url), NULL, 10);
-		connect_http();
+		connect_http((unsigned int)strtoul(argv[1] + strlen(url), NULL, 10));
+		post = post_raw;
+	} else if (strncmp(argv[1], curl, strlen(curl)) == 0) {
+		open_curl(argv[1] + strlen(curl));
+		post = post_curl;
 	}
 	fds = grown(NULL, n, sizeof(*fds));
 	connections = grown(NULL, n, sizeof(*connections));

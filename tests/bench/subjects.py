@@ -171,8 +171,8 @@ class Subject:
         return self.process.pid
 
 
-def floor(name, dsns, receiver=None):
-    process = program("listener", receiver.url if receiver else "-", *dsns)
+def floor(name, dsns, receiver=None, scheme=""):
+    process = program("listener", scheme + receiver.url if receiver else "-", *dsns)
     assert process.stdout.readline() == "READY\n"
 
     def close():
