@@ -39,7 +39,7 @@ static const struct {
 	[HEARTBEAT] = { "n_listening", 4, { "$", "f", "1", "enabled" } },
 	[IDENTITY] = { "row_there",
 		       11,
-		       { "7", "5", "1", UUID, SNAPSHOT, NULL, NULL, NULL, NULL, "f", "f" } },
+		       { "7", "5", "1", UUID, SNAPSHOT, NULL, NULL, NULL, NULL, "f", NULL } },
 	[PAGE] = { "n_candidates", 7, { SNAPSHOT } },
 	[PID] = { "SELECT pg_catalog.pg_backend_pid()", 1, { "$" } },
 };
