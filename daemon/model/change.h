@@ -28,7 +28,7 @@ enum change_kind {
 enum resync_reason {
 	RESYNC_LISTEN_GAP,       /* listen mode: the connection was away */
 	RESYNC_IDENTITY_CHANGED, /* another server, database, timeline or journal behind the name */
-	RESYNC_JOURNAL_REWOUND,  /* the server's xids or rows are older than what was read */
+	RESYNC_JOURNAL_REWOUND,  /* the newest row that was read is gone, and was not pruned */
 	RESYNC_JOURNAL_PRUNED,   /* rows were pruned before they were read */
 	RESYNC_CONDITION_BEGAN,  /* changes cannot be seen from now on (trigger disabled, ...) */
 	RESYNC_CONDITION_ENDED,  /* they could not be seen until now */
