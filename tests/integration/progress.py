@@ -30,14 +30,21 @@ class Progress:
         if report.when == "call" or report.outcome != "passed":
             self.count(group, report.outcome)
         if report.outcome == "failed":
-            text = "\n    ".join([f"  FAILED {report.nodeid}", *reason(report)])
-            print(text, file=self.out, flush=True)
-            with open(os.environ["PROGRESS_FAILED"], "a", encoding="utf-8") as f:
-                print(text, file=f)
+            self.tell(report)
         if report.when == "teardown":
             self.awaited[group] -= 1
             if self.awaited[group] == 0:
                 self.flush(group)
+
+    def not_collected(self, report):
+        self.count(group_of(report.nodeid), "failed")
+        self.tell(report)
+
+    def tell(self, report):
+        text = "\n    ".join([f"  FAILED {report.nodeid}", *reason(report)])
+        print(text, file=self.out, flush=True)
+        with open(os.environ["PROGRESS_FAILED"], "a", encoding="utf-8") as f:
+            print(text, file=f)
 
     def flush(self, group):
         counts = self.groups.pop(group, Counter())
@@ -87,7 +94,7 @@ class Plugin:
 
     def pytest_collectreport(self, report):
         if report.failed:
-            self.progress.count(group_of(report.nodeid), "failed")
+            self.progress.not_collected(report)
 
     def pytest_sessionfinish(self):
         self.progress.finish()
