@@ -137,7 +137,8 @@ class Burst(Work):
         if not self.delay_us:
             one = bench.dsns(1, plain=True)
             subjects["bare relay"] = lambda: floor("bare relay", one, Receiver())
-            subjects["by libcurl"] = lambda: floor("by libcurl", one, Receiver(), "curl+")
+            if self.id == "burst":
+                subjects["by libcurl"] = lambda: floor("by libcurl", one, Receiver(), "curl+")
             subjects["listener"] = lambda: floor("listener", one)
         return subjects
 
