@@ -19,17 +19,17 @@
 static const char journal_sql[] =
 	"WITH made AS (INSERT INTO schema_notifications.journal (system_identifier, database_oid, payload) "
 	"SELECT system_identifier, pg_database.oid, pg_catalog.format('{\"type\": \"ddl_command_end\", \"tag\": \"bench:%s:%s:%s\", \"timestamp\": "
-	"\"2025-11-07T12:34:56.789Z\", \"database\": \"bench\", \"user\": \"postgres\", \"role\": null, \"application\": \"bench\", "
+	"\"%s\", \"database\": \"bench\", \"user\": \"postgres\", \"role\": null, \"application\": \"bench\", "
 	"\"client\": null, \"objects\": [{\"type\": \"table\", \"schema\": \"public\", \"identity\": \"public.bench\", \"command\": "
-	"\"CREATE TABLE\", \"temporary\": false}]}', $1, n, $4)::pg_catalog.json "
+	"\"CREATE TABLE\", \"temporary\": false}]}', $1, n, $4, $5)::pg_catalog.json "
 	"FROM pg_catalog.generate_series($2::int8, $3::int8) AS n, pg_catalog.pg_control_system(), "
 	"pg_catalog.pg_database WHERE datname = pg_catalog.current_database()) "
 	"SELECT pg_catalog.pg_notify('schema_changed', '{\"type\": \"ddl_command_end\", \"tag\": \"bench:' || $1 || ':' || $3 || ':' || "
-	"$4 || '\", \"timestamp\": \"2025-11-07T12:34:56.789Z\"}')";
+	"$4 || '\", \"timestamp\": \"' || $5 || '\"}')";
 
 static const char notify_sql[] =
 	"SELECT pg_catalog.pg_notify('schema_changed', pg_catalog.format('{\"type\": \"ddl_command_end\", \"tag\": "
-	"\"bench:%s:%s:%s\", \"timestamp\": \"2025-11-07T12:34:56.789Z\"}', $1::text, n, $4::text)) "
+	"\"bench:%s:%s:%s\", \"timestamp\": \"%s\"}', $1::text, n, $4::text, $5::text)) "
 	"FROM pg_catalog.generate_series($2::int8, $3::int8) AS n";
 
 /* Whether the transaction was committed whose answer did not come. */
@@ -38,18 +38,31 @@ static const char made_sql[] =
 
 static bool insists;
 
+/* As the event trigger would write it. */
+static void print_timestamp(char *ret, size_t size)
+{
+	struct timespec now;
+	struct tm tm;
+	size_t n;
+
+	(void)clock_gettime(CLOCK_REALTIME, &now);
+	n = strftime(ret, size, "%Y-%m-%dT%H:%M:%S", gmtime_r(&now.tv_sec, &tm));
+	(void)snprintf(ret + n, size - n, ".%03ldZ", now.tv_nsec / 1000000);
+}
+
 /* false: the server has gone. */
 static bool make(PGconn *c, const char *sql, unsigned int database, uint64_t from, uint64_t to)
 {
-	char text[4][32];
-	const char *params[4] = { text[0], text[1], text[2], text[3] };
+	char text[5][32];
+	const char *params[5] = { text[0], text[1], text[2], text[3], text[4] };
 	PGresult *result;
 
 	(void)snprintf(text[0], sizeof(text[0]), "%u", database);
 	(void)snprintf(text[1], sizeof(text[1]), "%" PRIu64, from);
 	(void)snprintf(text[2], sizeof(text[2]), "%" PRIu64, to);
 	(void)snprintf(text[3], sizeof(text[3]), "%" PRIu64, now_ns());
-	result = PQexecPrepared(c, "make", 4, params, NULL, NULL, 0);
+	print_timestamp(text[4], sizeof(text[4]));
+	result = PQexecPrepared(c, "make", 5, params, NULL, NULL, 0);
 	if (PQresultStatus(result) != PGRES_TUPLES_OK &&
 	    !(insists && PQstatus(c) == CONNECTION_BAD)) {
 		(void)fprintf(stderr, "%s\n%s", sql, PQerrorMessage(c));
@@ -68,8 +81,8 @@ static void ignore(void *userdata, const char *text)
 
 static void prepare(PGconn *c, const char *sql)
 {
-	static const Oid types[] = { 25, 20, 20, 25 }; /* text, int8 */
-	PGresult *result = PQprepare(c, "make", sql, 4, types);
+	static const Oid types[] = { 25, 20, 20, 25, 25 }; /* text, int8 */
+	PGresult *result = PQprepare(c, "make", sql, 5, types);
 
 	(void)PQsetNoticeProcessor(c, ignore, NULL);
 	if (PQresultStatus(result) != PGRES_COMMAND_OK)
