@@ -6,22 +6,28 @@
 
 #define PACE_PATIENCE USEC_PER_SEC
 
-/* The spool is not involved yet, and it gets on. */
-static bool lane_keeps_up(const struct lane *l)
+static bool lane_gets_on(const struct lane *l)
 {
-	return l->sink->state == SINK_OPEN && l->n_stored == 0 && !l->loading &&
-	       l->state != LANE_DELAYED;
+	return l->sink->state == SINK_OPEN && l->state != LANE_DELAYED;
+}
+
+/* @n: how many are on their way to it already. What went through the spool comes first: as long as there is
+ * some, what follows would have to go the same way. */
+static bool lane_has_room(const struct lane *l, unsigned int n)
+{
+	return l->n_stored == 0 && !l->loading && window_has_room_for(l, SOURCE_PAGE_ROWS + n);
 }
 
 static bool sinks_want_a_pause(const struct relay_database *d)
 {
 	const struct relay *r = d->relay;
+	unsigned int n = store_n_waiting(r->store, d->id);
 
 	for (size_t i = 0; i < r->n_sinks; i++) {
 		const struct sink *s = r->sinks[i]->sink;
 		const struct lane *l = lane_find(s, sink_lane_key(s, d->conf->name));
 
-		if (l && lane_keeps_up(l) && !window_has_room_for(l, SOURCE_PAGE_ROWS))
+		if (l && lane_gets_on(l) && !lane_has_room(l, n))
 			return true;
 	}
 	return false;
@@ -60,6 +66,18 @@ static void wake(void *userdata)
 		list_del(&d->paced);
 		source_wake(d->source);
 	}
+}
+
+void relay_pace_looked_up(const struct relay_database *d)
+{
+	if (!list_empty(&d->paced))
+		loop_defer(d->relay->loop, &d->relay->pace_wake);
+}
+
+void relay_pace_loaded(struct relay *r, const struct lane *l)
+{
+	if (!list_empty(&r->paced) && l->n_stored == 0)
+		loop_defer(r->loop, &r->pace_wake);
 }
 
 void relay_pace_settled(struct relay *r, const struct delivery *d)

@@ -401,14 +401,28 @@ static int on_admitted(void *userdata, struct change *c, _unused_ store_id datab
 	return error_fold(k);
 }
 
+/* NULL: it is not configured any more. */
+static struct relay_database *relay_database_of(const struct relay *r, store_id id)
+{
+	const char *name = store_name_of(r->store, STORE_DATABASE, id);
+
+	return name ? relay_find_database(r, name) : NULL;
+}
+
 static void on_known(void *userdata, store_id database)
 {
-	struct relay *r = userdata;
-	const char *name = store_name_of(r->store, STORE_DATABASE, database);
-	struct relay_database *d = name ? relay_find_database(r, name) : NULL;
+	struct relay_database *d = relay_database_of(userdata, database);
 
 	if (d)
 		d->n_duplicate++;
+}
+
+static void on_looked_up(void *userdata, store_id database)
+{
+	const struct relay_database *d = relay_database_of(userdata, database);
+
+	if (d)
+		relay_pace_looked_up(d);
 }
 
 static int on_loaded(void *userdata, struct store_lane lane, const struct store_delivery *items,
@@ -434,6 +448,7 @@ static int on_loaded(void *userdata, struct store_lane lane, const struct store_
 	if (k < 0)
 		return error_fold(k);
 	window_loaded(l, more);
+	relay_pace_loaded(r, l);
 	return 0;
 }
 
@@ -556,6 +571,7 @@ static void on_reset(void *userdata, const char *aside, const char *why)
 static const struct store_callbacks store_callbacks = {
 	.on_admitted = on_admitted,
 	.on_known = on_known,
+	.on_looked_up = on_looked_up,
 	.on_loaded = on_loaded,
 	.on_counted = on_counted,
 	.on_health = on_health,

@@ -74,6 +74,8 @@ struct store_callbacks {
 			   const struct store_lane *lanes, size_t n);
 	/* A change that was admitted as `reread` is known, and was left out. May be NULL. */
 	void (*on_known)(void *userdata, store_id database);
+	/* None of the database's changes waits any more to be known or not. May be NULL. */
+	void (*on_looked_up)(void *userdata, store_id database);
 	/* The answer to store_load(). @more: there was no room for all. Negative: our failure. */
 	int (*on_loaded)(void *userdata, struct store_lane lane, const struct store_delivery *items,
 			 size_t n, bool more);
@@ -188,6 +190,8 @@ int store_count(struct store *s, store_id sink) _must_check_;
 bool store_is_full(const struct store *s);
 /* May more be admitted? false: too much waits for the disk (LIMIT_STORE_PENDING). Journals then wait. */
 bool store_has_room(const struct store *s);
+/* Changes of that database that were admitted, and wait for the answer whether they are known. */
+unsigned int store_n_waiting(const struct store *s, store_id database);
 
 struct store_stats {
 	enum store_health health;

@@ -152,6 +152,7 @@ static int wait_put(struct store *s, struct store_named *n, struct store_wait *w
 	int r;
 
 	s->pending_bytes += w->bytes;
+	n->n_waiting += w->change != NULL;
 	if (s->pending_bytes >= LIMIT_STORE_PENDING)
 		s->was_crowded = true;
 	/* Not with the thread yet: it goes with the others. */
@@ -165,6 +166,7 @@ static int wait_put(struct store *s, struct store_named *n, struct store_wait *w
 	r = begin_lookup(s, n);
 	if (r < 0) {
 		s->pending_bytes -= w->bytes;
+		n->n_waiting -= w->change != NULL;
 		(void)store_wait_free(w);
 	}
 	return error_fold(r);
@@ -190,6 +192,13 @@ int store_admit(struct store *s, struct change *c, bool reread, store_id databas
 	return error_fold(wait_put(s, d, w));
 }
 
+unsigned int store_n_waiting(const struct store *s, store_id database)
+{
+	const struct store_named *n = store_named_by_id(s, STORE_DATABASE, database);
+
+	return n ? n->n_waiting : 0;
+}
+
 static int finish_wait(struct store *s, struct store_named *n, struct store_wait *w)
 {
 	if (!w->change)
@@ -212,15 +221,18 @@ int store_finish_lookup(struct store *s, struct store_op *op)
 	while ((w = list_first(&op->lookup.waits, struct store_wait, link))) {
 		list_del(&w->link);
 		s->pending_bytes -= w->bytes;
+		n->n_waiting -= w->change != NULL;
 		r = finish_wait(s, n, w);
 		(void)store_wait_free(w);
 		if (r < 0)
 			return error_fold(r);
 	}
 	n->lookup = NULL;
-	if (list_empty(&n->waits))
-		return 0;
-	return error_fold(begin_lookup(s, n));
+	if (!list_empty(&n->waits))
+		return error_fold(begin_lookup(s, n));
+	if (s->callbacks.on_looked_up && !s->ending)
+		s->callbacks.on_looked_up(s->userdata, n->id);
+	return 0;
 }
 
 /* --- cursors ---------------------------------------------------------------------------------------- */
