@@ -257,6 +257,9 @@ static int act(struct source *s, enum source_action action)
 		loop_timer_arm(s->timer, s->conf->heartbeat);
 		s->want_heartbeat = true;
 		s->want_read = true;
+		/* The server may have crashed and come back behind a pooler, and nobody tells. */
+		if (s->pooled && s->journal && !s->reading.active)
+			s->want_identity = true;
 		s->rung = false;
 		source_session_work(s);
 		return 0;

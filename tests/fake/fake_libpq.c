@@ -12,7 +12,7 @@
 #include "fake_libpq.h"
 #include "loop/tls.h"
 
-#define QUEUE_MAX 256
+#define QUEUE_MAX 512
 
 struct pg_conn {
 	int fd, peer; /* a socket, and who makes it readable */

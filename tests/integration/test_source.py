@@ -358,6 +358,30 @@ def test_a_crash_that_forgets_a_rollback(pg, own_server, source, late):
     quiet(s)
 
 
+def test_a_crash_behind_a_pooler(pg, own_server, source, pooler):
+    """The relay's connection to the pooler outlives the server."""
+    server = own_server(pg, wal_writer_delay="10s")
+    server.create_database("a")
+    s = source(f"host=127.0.0.1 port={pooler(server, 'transaction')} dbname=a user=postgres", "--heartbeat=4000")
+    s.wait_listening()
+    server.sql("CREATE TABLE one (a int)", "a")
+    s.wait_objects(names("one"))
+    last = server.sql("SELECT pg_current_xact_id()::text::bigint", "a")[0][0]
+    with contextlib.closing(server.connect("a", autocommit=False)) as c, c.cursor() as cursor:
+        for _ in range(5):
+            cursor.execute("SELECT pg_current_xact_id()")
+            c.rollback()
+    n = len(s.of("cursor"))
+    s.wait(lambda: len(s.of("cursor")) > n, "a cursor beyond them")
+    server.kill()
+    server.start()
+    server.sql("CREATE TABLE two (a int)", "a")
+    assert server.sql("SELECT max(xid::text::bigint) FROM schema_notifications.journal", "a")[0][0] <= last + 5
+    s.wait_objects(names("one", "two"))
+    assert s.resyncs == []
+    assert "backing_off" not in [m["state"] for m in s.of("state")]
+
+
 def test_a_template_copy_is_a_database_of_its_own(pg, source, database, closing):
     db = database(pg)
     pg.sql("CREATE TABLE inherited (a int)", db)

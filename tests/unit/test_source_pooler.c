@@ -84,25 +84,6 @@ static void test_nothing_is_left_in_a_poolers_session(_unused_ void **state)
 			NULL                                          \
 		}                                                     \
 	}
-/* A heartbeat's. */
-#define SEND_POOLED_BEAT                                         \
-	LOCALLY, { FAKE_SEND, { "SELECT a.journal", "16400" } }, \
-		{ FAKE_SEND, { "SELECT pg_backend_pid()" } },    \
-		{ FAKE_SEND, { "SELECT target.snapshot" } },     \
-	{                                                        \
-		FAKE_SYNC,                                       \
-		{                                                \
-			NULL                                     \
-		}                                                \
-	}
-#define POOLED_BEAT(...)                                                                     \
-	SEND_POOLED_BEAT,                                                                    \
-	{                                                                                    \
-		FAKE_INPUT,                                                                  \
-		{                                                                            \
-			LOCAL_ROWS, ACCESS_ROW, HEARTBEAT_ROW("78|f|1|enabled"), __VA_ARGS__ \
-		}                                                                            \
-	}
 #define POOLED_PAGE(...)                                   \
 	SEND_POOLED_PAGE,                                  \
 	{                                                  \
@@ -110,6 +91,18 @@ static void test_nothing_is_left_in_a_poolers_session(_unused_ void **state)
 		{                                          \
 			LOCAL_ROWS, GUARD_ROW, __VA_ARGS__ \
 		}                                          \
+	}
+/* A heartbeat asks whose journal it is, too: the server may have crashed behind the pooler. */
+#define POOLED_BEAT                                                                          \
+	LOCALLY, { FAKE_SEND, { "SELECT a.journal", "16400" } },                             \
+		{ FAKE_SEND, { "SELECT pg_backend_pid()" } }, SEND_IDENTITY,                 \
+	{                                                                                    \
+		FAKE_INPUT,                                                                  \
+		{                                                                            \
+			LOCAL_ROWS, ACCESS_ROW, HEARTBEAT_ROW("78|f|1|enabled"),             \
+				("row:5|2|1|" ID3 "|103:103:|~|1|" ID1 "|50|t|~"), "tuples", \
+				"end", "sync"                                                \
+		}                                                                            \
 	}
 #define POOLED_UP                                                                        \
 	CONNECT, PROBE("78"), LOCALLY, SEND_LISTEN,                                      \
@@ -144,15 +137,17 @@ static void pooled_up(void)
 /* Each time we get the session that listens, so the audit is content; but its doorbell does not reach us. */
 static void test_a_pooler_that_swallows_the_doorbell(_unused_ void **state)
 {
-	static const struct fake_step found[] = { POOLED_BEAT(ONE_ROW("101:101:", ID2)),
+	static const struct fake_step found[] = { POOLED_BEAT,
+						  POOLED_PAGE(ONE_ROW("101:101:", ID2)),
 						  SCRIPT_END };
-	static const struct fake_step nothing[] = { POOLED_BEAT(EMPTY_PAGE("101:101:")),
+	static const struct fake_step nothing[] = { POOLED_BEAT,
+						    POOLED_PAGE(EMPTY_PAGE("101:101:")),
 						    SCRIPT_END };
 	static const struct fake_step let_through[] = {
-		SEND_POOLED_BEAT,
+		POOLED_BEAT,
+		SEND_POOLED_PAGE,
 		{ FAKE_INPUT,
-		  { LOCAL_ROWS, ACCESS_ROW, HEARTBEAT_ROW("78|f|1|enabled"),
-		    "notify:schema_changed:x", EMPTY_PAGE("101:101:") } },
+		  { LOCAL_ROWS, GUARD_ROW, "notify:schema_changed:x", EMPTY_PAGE("101:101:") } },
 		POOLED_PAGE(EMPTY_PAGE("101:101:")),
 		SCRIPT_END,
 	};
@@ -183,16 +178,17 @@ static void test_a_pooler_that_swallows_the_doorbell(_unused_ void **state)
 static void test_a_doorbell_that_is_a_little_late(_unused_ void **state)
 {
 	static const struct fake_step late[] = {
-		POOLED_BEAT(ONE_ROW("101:101:", ID2)),
+		POOLED_BEAT,
+		POOLED_PAGE(ONE_ROW("101:101:", ID2)),
 		{ FAKE_INPUT, { "notify:schema_changed:x" } },
 		POOLED_PAGE(EMPTY_PAGE("101:101:")),
 		SCRIPT_END,
 	};
 	static const struct fake_step within[] = {
-		SEND_POOLED_BEAT,
+		POOLED_BEAT,
+		SEND_POOLED_PAGE,
 		{ FAKE_INPUT,
-		  { LOCAL_ROWS, ACCESS_ROW, HEARTBEAT_ROW("78|f|1|enabled"),
-		    "notify:schema_changed:x", ONE_ROW("102:102:", ID1) } },
+		  { LOCAL_ROWS, GUARD_ROW, "notify:schema_changed:x", ONE_ROW("102:102:", ID1) } },
 		POOLED_PAGE(EMPTY_PAGE("102:102:")),
 		SCRIPT_END,
 	};
@@ -211,7 +207,8 @@ static void test_a_doorbell_that_is_a_little_late(_unused_ void **state)
 		POOLED_PAGE(ONE_ROW("103:103:", ID3)),
 		SCRIPT_END,
 	};
-	static const struct fake_step content[] = { POOLED_BEAT(EMPTY_PAGE("103:103:")),
+	static const struct fake_step content[] = { POOLED_BEAT,
+						    POOLED_PAGE(EMPTY_PAGE("103:103:")),
 						    SCRIPT_END };
 
 	pooled_up();
@@ -248,7 +245,8 @@ static void test_what_is_found_on_coming_back(_unused_ void **state)
 		POOLED_PAGE(ONE_ROW("101:101:", ID2)),
 		SCRIPT_END,
 	};
-	static const struct fake_step nothing[] = { POOLED_BEAT(EMPTY_PAGE("101:101:")),
+	static const struct fake_step nothing[] = { POOLED_BEAT,
+						    POOLED_PAGE(EMPTY_PAGE("101:101:")),
 						    SCRIPT_END };
 
 	pooled_up();
