@@ -53,12 +53,12 @@ struct source_reading {
 	bool base;   /* the next row: only what can be had of it */
 	bool got_row;
 	bool has_newest;
-	unsigned int limit;  /* rows of the next page */
-	unsigned int n_rows; /* of the page under way */
-	uint64_t n_candidates;
-	struct source_row last;   /* of the page before */
-	struct source_row newest; /* by id, of this reading */
-	struct source_row *rows;  /* to be read one by one */
+	unsigned int limit;        /* rows of the next page */
+	unsigned int n_rows;       /* of the page under way */
+	uint64_t bytes, bytes_max; /* likewise, and what it was to hold at most */
+	struct source_row last;    /* of the page before */
+	struct source_row newest;  /* by id, of this reading */
+	struct source_row *rows;   /* to be read one by one */
 	/* When the reading before began: the doorbells of its rows come later, if at all. */
 	unsigned int n_doorbells;
 	unsigned int n_pending, i_pending;

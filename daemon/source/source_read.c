@@ -174,7 +174,7 @@ static int run_identity(struct source *s)
 
 static int run_page(struct source *s, enum source_work work)
 {
-	const struct source_reading *r = &s->reading;
+	struct source_reading *r = &s->reading;
 	const struct cursor *present = &s->identity.present;
 	bool ids = work == WORK_PAGE_IDS;
 	char last_id[24], limit[24], page_bytes[24], payload_bytes[24];
@@ -198,8 +198,8 @@ static int run_page(struct source *s, enum source_work work)
 		statement.params[3] = r->last.event_id;
 	}
 	(void)snprintf(limit, sizeof(limit), "%u", ids ? PAGE_IDS : r->limit);
-	(void)snprintf(page_bytes, sizeof(page_bytes), "%u",
-		       r->has_newest ? PAGE_BYTES : PAGE_BYTES_FIRST);
+	r->bytes_max = r->has_newest ? PAGE_BYTES : PAGE_BYTES_FIRST;
+	(void)snprintf(page_bytes, sizeof(page_bytes), "%" PRIu64, r->bytes_max);
 	(void)snprintf(payload_bytes, sizeof(payload_bytes), "%u", LIMIT_PAYLOAD_JOURNAL);
 	/* A bigint, to SQL. */
 	(void)snprintf(system_identifier, sizeof(system_identifier), "%" PRId64,
@@ -211,8 +211,8 @@ static int run_page(struct source *s, enum source_work work)
 	}
 	*last++ = system_identifier;
 	*last = database_oid;
-	s->reading.n_rows = 0;
-	s->reading.n_candidates = 0;
+	r->n_rows = 0;
+	r->bytes = 0;
 	return error_fold(run_guarded(s, work, &statement));
 }
 
@@ -345,7 +345,7 @@ static int page_row(struct source *s, const struct pgconn_row *row)
 		return error_fold(r);
 	if (!take_row(&s->reading, &one, row, 3))
 		return 0;
-	(void)journal_number(&s->reading.n_candidates, pgconn_value(row, 2, NULL));
+	(void)journal_number(&s->reading.bytes, pgconn_value(row, 2, NULL));
 	payload = pgconn_value(row, 6, &n);
 	s->reading.n_rows++;
 	return error_fold(deliver(s, &one, payload, n));
@@ -510,12 +510,13 @@ static int identity_done(struct source *s)
 static int page_done(struct source *s)
 {
 	struct source_reading *r = &s->reading;
+	bool large = r->bytes >= r->bytes_max;
 
-	if (r->n_rows == r->n_candidates && r->n_candidates < r->limit)
+	if (!large && r->n_rows < r->limit)
 		return error_fold(reading_end(s));
 	/* Few rows, many bytes: the server need not look at a thousand of them again. */
-	r->limit = r->n_rows < r->n_candidates ? MAX(PAGE_ROWS_MIN, 2 * r->n_rows)
-					       : MIN(SOURCE_PAGE_ROWS, 2 * r->limit);
+	r->limit = large ? MAX(PAGE_ROWS_MIN, MIN(SOURCE_PAGE_ROWS, 2 * r->n_rows))
+			 : MIN(SOURCE_PAGE_ROWS, 2 * r->limit);
 	return 0;
 }
 

@@ -40,7 +40,7 @@ static const struct {
 	[IDENTITY] = { "row_there",
 		       11,
 		       { "7", "5", "1", UUID, SNAPSHOT, NULL, NULL, NULL, NULL, "f", NULL } },
-	[PAGE] = { "n_candidates", 7, { SNAPSHOT } },
+	[PAGE] = { "running", 7, { SNAPSHOT } },
 	[PID] = { "SELECT pg_catalog.pg_backend_pid()", 1, { "$" } },
 };
 

@@ -17,10 +17,10 @@ static void test_pages(_unused_ void **state)
 		GUARD,
 		PREPARE_PAGE,
 		SEND_PAGE("~", "~", BEFORE_ALL, "128", "524288"),
-		/* Many bytes: two of seven. */
+		/* Many bytes: there may be more. */
 		{ FAKE_INPUT,
-		  { GUARD_ROW, "command", "end", ("row:100:100:|~|7|1|" ID1 "|50|" PAYLOAD),
-		    ("row:100:100:|~|7|2|" ID2 "|51|" PAYLOAD), "tuples", "end", "sync" } },
+		  { GUARD_ROW, "command", "end", ("row:100:100:|~|300000|1|" ID1 "|50|" PAYLOAD),
+		    ("row:100:100:|~|600000|2|" ID2 "|51|" PAYLOAD), "tuples", "end", "sync" } },
 		GUARD,
 		SEND_PAGE("~", "100:100:", "2", ID2, "4", "4194304"),
 		/* As many as it may hold: there may be more. */
@@ -242,10 +242,10 @@ static void test_another_journal_in_its_place(_unused_ void **state)
 		ACCESS("16400"),
 		HEARTBEAT,
 		SEND_PAGE("100:100:", "~", "~"),
-		/* Many bytes: one of two. */
+		/* Many bytes: there may be more. */
 		{ FAKE_INPUT,
 		  { ACCESS_ROW, HEARTBEAT_ROW("77|f|1|enabled"),
-		    ("row:102:102:|~|2|1|" ID1 "|101|" PAYLOAD), "tuples", "end" } },
+		    ("row:102:102:|~|600000|1|" ID1 "|101|" PAYLOAD), "tuples", "end" } },
 		{ FAKE_INPUT, { "sync" } },
 		ACCESS("16400"),
 		HEARTBEAT,
