@@ -185,6 +185,11 @@ def floor(name, dsns, receiver=None, scheme=""):
     return Subject(name, process, receiver, close)
 
 
+def nobody():
+    """In the place of who listens, to see how fast the changes can be made."""
+    return Subject("nobody", None, None, lambda: None)
+
+
 def wait_listening(relay, n):
     up = f"{n} of {n} databases listening"
     relay.wait_for(lambda: any(up in m["STATUS"] for m in relay.notifications.having("STATUS")[-1:]), up, Limit.seconds)

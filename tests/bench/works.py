@@ -6,7 +6,7 @@ import tempfile
 import time
 
 from report import Target, plain, ratio
-from subjects import (PROGRAMS, Receiver, check_all_came, cpu_us, file_system, floor, loop_cpu_us, memory_kib, produce,
+from subjects import (PROGRAMS, Receiver, check_all_came, cpu_us, file_system, floor, loop_cpu_us, memory_kib, nobody, produce,
                       roomy_memory, schemarelay)  # fmt: skip
 
 
@@ -88,6 +88,13 @@ def burst(bench, subject, dsns, count, mode="journal"):
     return {"rate": count / elapsed, "cpu_us": used / count, "loop_us": loop / count, "rss_kib": rss}
 
 
+def alone(bench, dsns, count):
+    """The producer's own rate, while nobody listens."""
+    at = time.monotonic()
+    produce(dsns, count, 0, 50, bench.number(count))
+    return {"rate": count / (time.monotonic() - at)}
+
+
 class Paced(Work):
     rate = 200
 
@@ -140,9 +147,13 @@ class Burst(Work):
             if self.id == "burst":
                 subjects["by libcurl"] = lambda: floor("by libcurl", one, Receiver(), "curl+")
             subjects["listener"] = lambda: floor("listener", one)
+        if self.id == "batch":
+            subjects["nobody"] = nobody
         return subjects
 
     def once(self, bench, subject, name):
+        if name == "nobody":
+            return alone(bench, bench.dsns(1), bench.sizes.burst)
         bare = name != "schemarelay"
         dsns = bench.dsns(1, plain=True) if bare else bench.dsns(self.n_databases(bench))
         count = bench.sizes.slow if self.delay_us else bench.sizes.burst
