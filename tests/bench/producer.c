@@ -9,7 +9,8 @@
  *	COUNT		changes in all, spread over the databases, which have one connection each
  *	FIRST		the number of each database's first change
  *
- * DDL itself is too slow to load a relay. Says "DONE" when the last one is committed.
+ * DDL itself is too slow to load a relay. Says "READY" when it is connected, and begins when it is sent a line; "DONE" when the
+ * last one is committed.
  */
 
 #include <libpq-fe.h>
@@ -160,6 +161,9 @@ int main(int argc, char **argv)
 		connections[k] = connect_to(argv[k + 6], sql);
 		next[k] = first;
 	}
+	puts("READY");
+	(void)fflush(stdout);
+	(void)getchar();
 	began = now_ns();
 	for (; done < total; i = (i + 1) % n) {
 		uint64_t some = total - done < per ? total - done : per;

@@ -241,8 +241,22 @@ def check_all_came(told, count):
     )
 
 
-def start_producer(dsns, count, rate=0, per=1, first=1, mode="journal"):
-    return program("producer", mode, rate, count, per, first, *dsns)
+def ready_producer(dsns, count, rate=0, per=1, first=1, mode="journal"):
+    """It is connected, and waits for release(): what connecting takes is nobody's time."""
+    process = program("producer", mode, rate, count, per, first, *dsns)
+    assert process.stdout.readline() == "READY\n", "the producer has failed"
+    return process
+
+
+def release(producer):
+    producer.stdin.write("\n")
+    producer.stdin.flush()
+
+
+def start_producer(*args, **kwargs):
+    process = ready_producer(*args, **kwargs)
+    release(process)
+    return process
 
 
 def finish_producer(process):

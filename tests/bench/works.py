@@ -6,8 +6,8 @@ import tempfile
 import time
 
 from report import Target, plain, ratio
-from subjects import (PROGRAMS, Receiver, check_all_came, cpu_us, file_system, floor, loop_cpu_us, memory_kib, nobody, produce,
-                      roomy_memory, schemarelay)  # fmt: skip
+from subjects import (PROGRAMS, Receiver, check_all_came, cpu_us, file_system, finish_producer, floor, loop_cpu_us, memory_kib,
+                      nobody, produce, ready_producer, release, roomy_memory, schemarelay)  # fmt: skip
 
 
 class Work:
@@ -71,8 +71,10 @@ def burst(bench, subject, dsns, count, mode="journal"):
     first = bench.number(count)
     if subject.receiver:
         subject.receiver.expect(count)
+    producer = ready_producer(dsns, count, 0, 50, first, mode)
     begin, loop, at = cpu_us(subject.pid), loop_cpu_us(subject.pid), time.monotonic()
-    produce(dsns, count, 0, 50, first, mode)
+    release(producer)
+    finish_producer(producer)
     if subject.receiver:
         subject.receiver.wait()
     elapsed = time.monotonic() - at
@@ -90,8 +92,10 @@ def burst(bench, subject, dsns, count, mode="journal"):
 
 def alone(bench, dsns, count):
     """The producer's own rate, while nobody listens."""
+    producer = ready_producer(dsns, count, 0, 50, bench.number(count))
     at = time.monotonic()
-    produce(dsns, count, 0, 50, bench.number(count))
+    release(producer)
+    finish_producer(producer)
     return {"rate": count / (time.monotonic() - at)}
 
 
