@@ -25,6 +25,9 @@
 /* A connection that lasted so long was good. */
 #define HEALTHY (60 * USEC_PER_SEC)
 
+/* What was read so long ago may be of a server that has crashed since (behind a pooler). */
+#define IDENTITY_STALE (1 * USEC_PER_SEC)
+
 #define WAIT_STARTING  (500 * USEC_PER_MSEC) /* the server says that it is nearly there */
 #define WAIT_SHUT_DOWN (5 * USEC_PER_SEC)    /* perhaps it is about to drop the database */
 #define WAIT_FULL      (10 * USEC_PER_SEC)
@@ -223,6 +226,14 @@ static usec_t wait_after(struct source *s)
 	return wait;
 }
 
+/* The server may have crashed and come back behind a pooler, and nobody tells. What a decision before has set off
+ * is not begun twice. */
+static void ask_for_crashes(struct source *s)
+{
+	if (s->pooled && s->journal && !s->reading.active && !s->from_start)
+		s->want_identity = true;
+}
+
 static int act(struct source *s, enum source_action action)
 {
 	switch (action) {
@@ -257,9 +268,7 @@ static int act(struct source *s, enum source_action action)
 		loop_timer_arm(s->timer, s->conf->heartbeat);
 		s->want_heartbeat = true;
 		s->want_read = true;
-		/* The server may have crashed and come back behind a pooler, and nobody tells. */
-		if (s->pooled && s->journal && !s->reading.active)
-			s->want_identity = true;
+		ask_for_crashes(s);
 		s->rung = false;
 		source_session_work(s);
 		return 0;
@@ -441,6 +450,9 @@ void source_reconnect(struct source *s)
 
 void source_wake(struct source *s)
 {
+	/* It may have been held for long. */
+	if (usec_sub(loop_now(s->env.loop), s->last_read) >= IDENTITY_STALE)
+		ask_for_crashes(s);
 	source_step(s, SOURCE_IN_DOORBELL);
 }
 

@@ -345,7 +345,8 @@ static int page_row(struct source *s, const struct pgconn_row *row)
 		return error_fold(r);
 	if (!take_row(&s->reading, &one, row, 3))
 		return 0;
-	(void)journal_number(&s->reading.bytes, pgconn_value(row, 2, NULL));
+	if (!journal_number(&s->reading.bytes, pgconn_value(row, 2, NULL)))
+		s->reading.garbled = true;
 	payload = pgconn_value(row, 6, &n);
 	s->reading.n_rows++;
 	return error_fold(deliver(s, &one, payload, n));

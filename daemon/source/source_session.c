@@ -5,7 +5,8 @@
  * them while a batch is under way mean one more reading.
  *
  * The order is: is there a pooler, settings (the session is safe), LISTEN, audit (what is there, may it be trusted), and
- * only then the journal. A heartbeat asks the same again along with the page that it reads.
+ * only then the journal. A heartbeat audits again along with the page that it reads; behind a pooler along with whose journal
+ * it is, as nobody tells there that the server has crashed and come back, and the page follows.
  */
 
 #include <limits.h>

@@ -260,6 +260,39 @@ static void test_what_is_found_on_coming_back(_unused_ void **state)
 	end(source_script_finish);
 }
 
+/* A reading from the oldest row is owed and may not begin: what was decided is not asked again, or each heartbeat would
+ * tell it anew. */
+static void test_a_reading_that_is_held(_unused_ void **state)
+{
+	static const struct fake_step begin[] = {
+		CONNECT,
+		PROBE("78"),
+		LOCALLY,
+		SEND_LISTEN,
+		{ FAKE_INPUT, { LOCAL_ROWS, "command", "end", "row:78", "tuples", "end", "sync" } },
+		POOLED_OK,
+		LOCALLY,
+		{ FAKE_SEND, { "SELECT 1 / (", "16400", "16410" } },
+		SEND_IDENTITY,
+		{ FAKE_INPUT,
+		  { LOCAL_ROWS, GUARD_ROW, IDENTITY_ROW("~|~|~|~|f|~"), "tuples", "end", "sync" } },
+		SCRIPT_END,
+	};
+	static const struct fake_step beat[] = { POOLED_OK, SCRIPT_END };
+	static const struct fake_step page[] = { POOLED_PAGE(EMPTY_PAGE("100:100:")), SCRIPT_END };
+
+	t.blocked = true;
+	start(begin, NULL);
+	play();
+	heartbeat(beat);
+	t.blocked = false;
+	fake_libpq_append(page);
+	source_wake(t.source);
+	play();
+	told("waiting resolving connecting setting_up (ok) catching_up cursor=100:100: listening attempted ");
+	end(source_script_finish);
+}
+
 #define TEST(_t) cmocka_unit_test_setup_teardown(_t, source_set_up, source_tear_down)
 
 int main(void)
@@ -270,6 +303,7 @@ int main(void)
 		TEST(test_a_pooler_that_swallows_the_doorbell),
 		TEST(test_a_doorbell_that_is_a_little_late),
 		TEST(test_what_is_found_on_coming_back),
+		TEST(test_a_reading_that_is_held),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
