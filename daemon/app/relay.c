@@ -155,6 +155,7 @@ static void on_sink_state(void *userdata, struct sink *s, _unused_ const struct 
 		k = store_set_gone(r->store, rs->id, s->state == SINK_GONE);
 	if (k < 0)
 		loop_fail(r->loop, error_fold(k));
+	relay_pace_sink_changed(r);
 	r->on_status(r->userdata);
 	relay_check_quiet(r);
 }

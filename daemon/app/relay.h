@@ -45,9 +45,8 @@ struct relay_database {
 	store_id id;
 	uint64_t
 		n_lost; /* listen mode: notifications for which there was no room; a resync is due */
-	struct list held;   /* relay->held: its source was told not to read on */
-	struct list paced;  /* relay->paced: it waits for sinks that keep up (relay_pace.h) ... */
-	usec_t paced_since; /* ... since then (CLOCK_MONOTONIC), or has; 0: there was room for it */
+	struct list held;  /* relay->held: its source was told not to read on */
+	struct list paced; /* relay->paced: it waits for sinks that keep up (relay_pace.h) */
 };
 
 struct relay_sink {
@@ -88,6 +87,7 @@ struct relay {
 	struct list paced;
 	struct loop_task pace_wake;
 	struct loop_timer *pace_timer;
+	usec_t pace_due;      /* when it is armed: until then (CLOCK_MONOTONIC) */
 	size_t n_losing;      /* databases with n_lost */
 	bool spool_was_reset; /* at the start: journals are read from their oldest row */
 	store_id uncounted

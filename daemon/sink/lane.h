@@ -51,6 +51,7 @@ struct lane {
 	uint64_t bytes_asked;
 	uint64_t n_after, bytes_after;
 	struct list hungry_link; /* sink->hungry: it should be loaded */
+	usec_t paced_since; /* the owner's (relay_pace.h): sources waited for it then, and it has had no room since; 0: it had */
 
 	unsigned int n_busy; /* members of the submission under way, from the queue's front ... */
 	struct list *last_busy; /* ... to this one, if there are any */

@@ -190,7 +190,8 @@ int store_count(struct store *s, store_id sink) _must_check_;
 bool store_is_full(const struct store *s);
 /* May more be admitted? false: too much waits for the disk (LIMIT_STORE_PENDING). Journals then wait. */
 bool store_has_room(const struct store *s);
-/* Changes of that database that were admitted, and wait for the answer whether they are known. */
+/* Changes of that database that were admitted and have not been told: they wait for the answer whether they are known, or behind
+ * one that does. */
 unsigned int store_n_waiting(const struct store *s, store_id database);
 
 struct store_stats {

@@ -214,7 +214,7 @@ struct store_named {
 	struct store_op *cursor_op; /* the newest that waits or is under way */
 	struct store_op *lookup;    /* likewise: there is at most one of a database */
 	struct list waits;          /* for its answer */
-	unsigned int n_waiting;     /* changes that wait for one */
+	unsigned int n_waiting;     /* changes that wait for one, or behind one that does */
 };
 
 struct store {

@@ -93,3 +93,17 @@ def test_a_sink_that_does_not_keep_up_delays_the_others_for_a_moment_only(some_p
     assert delivered(slow) < 2000
     assert owed(r, "slow") > WINDOW
     r.kill()
+
+
+def test_a_sink_that_lags_for_long_spends_its_own_patience_only(some_pg, relay, stage, webhooks):
+    """Behind one that is slow for good, a burst waits in the journal for the other all the same."""
+    s, slow, hook = stage(some_pg), webhooks(default=lambda _: (time.sleep(0.05), 204)[1]), webhooks()
+    sinks = {"slow": hook_to(slow), "hook": hook_to(hook, batch={"max": 500})}
+    r = relay(databases={"one": s.conf}, sinks=sinks).start()
+    bulk.insert(s, 1, 6000)
+    wait_until(lambda: delivered(hook) == 6000, lambda: f"{delivered(hook)} of 6000", 60)
+    assert owed(r, "slow") > WINDOW
+    bulk.insert(s, 6001, 20000)
+    assert most_owed_until(r, hook, 26000) <= WINDOW / 2
+    assert in_order(hook) == s.made
+    r.kill()
