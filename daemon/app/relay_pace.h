@@ -7,7 +7,7 @@
  *
  * What a lane has in the spool comes first: else, as its order is kept, all that follows would go there, too.
  *
- * The moment is short (PACE_PATIENCE), and for no lane it is repeated until that has caught up: a sink that is slow
+ * The moment is short (PACE_PATIENCE), and it is not repeated for a lane until that has caught up: a sink that is slow
  * or down delays the others by no more than that; what it is owed goes through the spool then.
  */
 

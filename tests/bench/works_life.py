@@ -18,9 +18,6 @@ class Backlog(Work):
     id = "backlog"
     title = "backlog: 100,000 journal rows after an absence, batch.max 100"
 
-    def rounds(self, bench):
-        return min(bench.rounds, 3)
-
     def targets(self):
         return [
             Target("rate, x the burst's with batch.max 100", ">= 1", lambda get: get(BACKLOG, "rate") / get(BURST, "rate"), " x"),
@@ -62,9 +59,6 @@ class Lost(Work):
     title = "lost: 5,000 changes in 4 databases, while something breaks"
     RESTART, DOWN, REFUSED = "server restarted", "receiver down", "every 10th a 503"
     n_databases = 4
-
-    def rounds(self, bench):
-        return min(bench.rounds, 3)
 
     def targets(self):
         targets = []

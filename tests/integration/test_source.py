@@ -325,6 +325,18 @@ def test_a_copy_that_reused_only_xids(pg, own_server, source):
     assert s.resyncs == []
 
 
+def roll_back_five(server, s):
+    """The cursor takes their IDs for read. The last ID before them."""
+    last = server.sql("SELECT pg_current_xact_id()::text::bigint", "a")[0][0]
+    with contextlib.closing(server.connect("a", autocommit=False)) as c, c.cursor() as cursor:
+        for _ in range(5):
+            cursor.execute("SELECT pg_current_xact_id()")
+            c.rollback()
+    n = len(s.of("cursor"))
+    s.wait(lambda: len(s.of("cursor")) > n, "a cursor beyond them")
+    return last
+
+
 @pytest.mark.parametrize("late", [False, True], ids=["at once", "late"])
 def test_a_crash_that_forgets_a_rollback(pg, own_server, source, late):
     """Nothing keeps the rollbacks before a crash: the server gives out their IDs again, to changes that the cursor takes for read,
@@ -334,13 +346,7 @@ def test_a_crash_that_forgets_a_rollback(pg, own_server, source, late):
     s = source(server.dsn("a")).wait_listening()
     server.sql("CREATE TABLE one (a int)", "a")
     s.wait_objects(names("one"))
-    last = server.sql("SELECT pg_current_xact_id()::text::bigint", "a")[0][0]
-    with contextlib.closing(server.connect("a", autocommit=False)) as c, c.cursor() as cursor:
-        for _ in range(5):
-            cursor.execute("SELECT pg_current_xact_id()")
-            c.rollback()
-    n = len(s.of("cursor"))
-    s.wait(lambda: len(s.of("cursor")) > n, "a cursor beyond them")
+    last = roll_back_five(server, s)
     s.tell("pause")
     server.kill()
     server.start()
@@ -366,13 +372,7 @@ def test_a_crash_behind_a_pooler(pg, own_server, source, pooler):
     s.wait_listening()
     server.sql("CREATE TABLE one (a int)", "a")
     s.wait_objects(names("one"))
-    last = server.sql("SELECT pg_current_xact_id()::text::bigint", "a")[0][0]
-    with contextlib.closing(server.connect("a", autocommit=False)) as c, c.cursor() as cursor:
-        for _ in range(5):
-            cursor.execute("SELECT pg_current_xact_id()")
-            c.rollback()
-    n = len(s.of("cursor"))
-    s.wait(lambda: len(s.of("cursor")) > n, "a cursor beyond them")
+    last = roll_back_five(server, s)
     server.kill()
     server.start()
     server.sql("CREATE TABLE two (a int)", "a")

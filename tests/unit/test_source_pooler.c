@@ -104,12 +104,15 @@ static void test_nothing_is_left_in_a_poolers_session(_unused_ void **state)
 				"end", "sync"                                                \
 		}                                                                            \
 	}
-#define POOLED_UP                                                                        \
-	CONNECT, PROBE("78"), LOCALLY, SEND_LISTEN,                                      \
+/* Until it is asked whose journal it is. */
+#define POOLED_SET_UP                                                                    \
+	PROBE("78"), LOCALLY, SEND_LISTEN,                                               \
 		{ FAKE_INPUT,                                                            \
 		  { LOCAL_ROWS, "command", "end", "row:78", "tuples", "end", "sync" } }, \
 		POOLED_OK, LOCALLY, { FAKE_SEND, { "SELECT 1 / (", "16400", "16410" } }, \
-		SEND_IDENTITY,                                                           \
+		SEND_IDENTITY
+#define POOLED_UP                                                                        \
+	CONNECT, POOLED_SET_UP,                                                          \
 		{ FAKE_INPUT,                                                            \
 		  { LOCAL_ROWS, GUARD_ROW, IDENTITY_ROW("~|~|~|~|f|~"), "tuples", "end", \
 		    "sync" } },                                                          \
@@ -231,14 +234,7 @@ static void test_what_is_found_on_coming_back(_unused_ void **state)
 		{ FAKE_CONNECT, { NULL } },
 		FINISH, /* the old one, when the turn is over */
 		{ FAKE_POLL, { "ok" } },
-		PROBE("78"),
-		LOCALLY,
-		SEND_LISTEN,
-		{ FAKE_INPUT, { LOCAL_ROWS, "command", "end", "row:78", "tuples", "end", "sync" } },
-		POOLED_OK,
-		LOCALLY,
-		{ FAKE_SEND, { "SELECT 1 / (", "16400", "16410" } },
-		SEND_IDENTITY,
+		POOLED_SET_UP,
 		{ FAKE_INPUT,
 		  { LOCAL_ROWS, GUARD_ROW, ("row:5|2|1|" ID3 "|101:101:|~|1|" ID1 "|50|t|~"),
 		    "tuples", "end", "sync" } },
@@ -266,14 +262,7 @@ static void test_a_reading_that_is_held(_unused_ void **state)
 {
 	static const struct fake_step begin[] = {
 		CONNECT,
-		PROBE("78"),
-		LOCALLY,
-		SEND_LISTEN,
-		{ FAKE_INPUT, { LOCAL_ROWS, "command", "end", "row:78", "tuples", "end", "sync" } },
-		POOLED_OK,
-		LOCALLY,
-		{ FAKE_SEND, { "SELECT 1 / (", "16400", "16410" } },
-		SEND_IDENTITY,
+		POOLED_SET_UP,
 		{ FAKE_INPUT,
 		  { LOCAL_ROWS, GUARD_ROW, IDENTITY_ROW("~|~|~|~|f|~"), "tuples", "end", "sync" } },
 		SCRIPT_END,
