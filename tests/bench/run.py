@@ -31,18 +31,19 @@ class Sizes:
     databases: int = 50  # at most, in a burst
     idle: tuple = (20, 200, 30)  # few databases, many, seconds: a heartbeat of each
     thousand: tuple = (4, 250)  # servers, databases on each
-    fake: tuple = (2500, 5000, 10000)  # databases of the fake server
+    fake: tuple = (2500, 10000)  # databases of the fake server
     heartbeat: float = 30  # s, of those
     backlog: int = 100000
     lost: int = 5000
     down: float = 5  # s
     soak: int = int(os.environ.get("SOAK_SECONDS", "600"))
     soak_databases: tuple = (8, 16)  # that change, that do not
-    soak_growth_kib: int = 512
+    soak_rest: float = 15  # s: what is kept for a while is gone
+    soak_growth_kib: int = 64
 
 
-SMOKE = Sizes(paced=20, burst=200, slow=80, databases=4, idle=(2, 4, 0.5), thousand=(2, 3), fake=(50, 100), heartbeat=0.5,
-              backlog=2000, lost=400, down=0.3, soak=2, soak_databases=(2, 2), soak_growth_kib=65536)  # fmt: skip
+SMOKE = Sizes(paced=20, burst=200, slow=80, databases=4, idle=(2, 16, 0.5), thousand=(2, 3), fake=(50, 100), heartbeat=0.5,
+              backlog=2000, lost=400, down=0.3, soak=2, soak_databases=(2, 2), soak_rest=0, soak_growth_kib=8192)  # fmt: skip
 
 
 def all_works():

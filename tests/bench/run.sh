@@ -26,7 +26,7 @@ trap 'exit 143' TERM
 # What the README's "Install" builds, and the benchmark's own programs.
 build_release() {
 	TARGETS='daemon/schemarelay tests/bench/bench_listener tests/bench/bench_producer tests/bench/bench_receiver
-		tests/bench/bench_fake_server' build build-bench --buildtype=release
+		tests/bench/bench_fake_server tests/bench/bench_heap.so' build build-bench --buildtype=release
 }
 
 # shellcheck disable=SC2086 # one word a package

@@ -47,9 +47,12 @@ class Work:
 
 def paced(bench, subject, dsns, rate, count, mode="journal", warm=20):
     """Latency and processor time at so many changes a second."""
+    if subject.receiver:
+        subject.receiver.expect(warm)
     produce(dsns, warm, rate, mode=mode, first=bench.number(warm))
     if subject.receiver:
-        time.sleep(0.2)
+        subject.receiver.wait()
+        time.sleep(0.2)  # what comes after the last one, too
         subject.receiver.report()
         subject.receiver.expect(count)
     begin, loop = cpu_us(subject.pid), loop_cpu_us(subject.pid)
@@ -170,9 +173,6 @@ class Idle(Work):
     id = "idle"
     title = "idle: 200 databases where nothing happens"
 
-    def rounds(self, bench):
-        return 1
-
     def targets(self):
         return [
             Target("memory of one more, x the bare listener's", "<= 1.5", ratio("kib_a_database", "listener"), " x"),
@@ -189,10 +189,10 @@ class Idle(Work):
 
     def once(self, bench, subject, name):
         n_few, n_many, seconds = bench.sizes.idle
-        few = memory_kib(subject.pid)
         more = self.make(bench, name, n_many)
         try:
-            many = memory_kib(more.pid)
+            # At one time: pages that both have count half for each.
+            few, many = memory_kib(subject.pid), memory_kib(more.pid)
             # What the start has left to do is no idling.
             time.sleep(seconds)
             begin = cpu_us(more.pid)

@@ -1,12 +1,14 @@
 """Works of a relay's life: what waited while it was away, what breaks around it, and a long day."""
 
 import itertools
+import os
+import tempfile
 import threading
 import time
 
 from report import Target, plain
-from subjects import (Receiver, check_all_came, cpu_us, finish_producer, loop_cpu_us, n_fds, produce, schemarelay, start_producer,
-                      status_kib, wait_listening)  # fmt: skip
+from subjects import (PROGRAMS, Receiver, binary, check_all_came, cpu_us, finish_producer, is_sanitized, loop_cpu_us, n_fds, produce,
+                      schemarelay, start_producer, status_kib, wait_listening)  # fmt: skip
 from works import Work, burst
 
 BACKLOG, BURST = "backlog", "burst, batch 100"
@@ -97,7 +99,9 @@ class Lost(Work):
 
 
 class Soak(Work):
-    """Steady changes, and reconnects of databases where nothing happens: nothing may grow."""
+    """Steady changes, and reconnects of databases where nothing happens: nothing may grow.
+
+    After a quarter, when the caches have filled, and at the end the relay is left in peace, and looked at."""
 
     id = "soak"
     title = "soak: 1,000 changes and 17 reconnects a second (SOAK_SECONDS)"
@@ -114,65 +118,88 @@ class Soak(Work):
 
     def targets(self):
         return [
-            Target("growth of RssAnon", f"<= {self.most_kib}", plain("grown_kib"), " KiB", vital=True),
-            Target("growth of open files", "<= 8", plain("grown_fds"), vital=True),
+            Target("growth of the heap in use", f"<= {self.most_kib}", plain("heap_grown_kib"), " KiB", vital=True),
+            Target("growth of RssAnon", f"<= {8 * self.most_kib}", plain("rss_grown_kib"), " KiB", vital=True),
+            Target("growth of open files", "<= 0", plain("fds_grown"), vital=True),
         ]
 
     def subjects(self, bench):
         dsns = bench.dsns(sum(bench.sizes.soak_databases))
-        return {"schemarelay": lambda: schemarelay(dsns, Receiver())}
+        return {"schemarelay": lambda: watched(dsns)}
 
-    def reconnect(self, subject, numbers, stop):
+    def reconnect(self, subject, names, stop):
         """Another database each time."""
-        self.n_reconnects = 0
-        names = itertools.cycle(f"d{i}" for i in numbers)
+        names = itertools.cycle(names)
         while not stop.wait(1 / self.reconnects):
             answer = subject.relay.admin.post(f"/api/v1/databases/{next(names)}/reconnect")
             assert answer.status < 500, answer.text
-            self.n_reconnects += answer.status < 300
+            subject.n_reconnects += answer.status < 300
 
-    def once(self, bench, subject, name):
-        seconds = bench.sizes.soak
-        count = self.rate * seconds
+    def work(self, bench, subject, count, rate):
+        """So many changes, so many a second (0: as fast as they can be made); what the receiver tells."""
         n_busy, n_idle = bench.sizes.soak_databases
-        dsns = bench.dsns(n_busy)
         stop = threading.Event()
-        reconnecting = threading.Thread(target=self.reconnect, args=(subject, range(n_busy, n_busy + n_idle), stop))
-        samples = []
+        idle = [f"d{i}" for i in range(n_busy, n_busy + n_idle)]
+        reconnecting = threading.Thread(target=self.reconnect, args=(subject, idle, stop))
         subject.receiver.expect(count)
-        producer = start_producer(dsns, count, self.rate, 10, bench.number(count))
-        began = time.monotonic()
         reconnecting.start()
-        while producer.poll() is None:
-            samples.append((time.monotonic() - began, status_kib(subject.pid, "RssAnon"), n_fds(subject.pid)))
-            time.sleep(min(1, seconds / 60))
-        stop.set()
-        reconnecting.join()
-        finish_producer(producer)
+        try:
+            produce(bench.dsns(n_busy), count, rate, 10, bench.number(count))
+        finally:
+            stop.set()
+            reconnecting.join()
         subject.receiver.wait()
         told = subject.receiver.report()
         check_all_came(told, count)
         wait_listening(subject.relay, n_busy + n_idle)
-        # Caches fill, and the spool finds its size: the first quarter does not count.
-        elapsed = samples[-1][0]
-        early = [s for s in samples if elapsed * 0.25 <= s[0] <= elapsed * 0.4]
-        late = [s for s in samples if s[0] >= elapsed * 0.85]
+        return told
 
-        def middle(of, i):
-            return sorted(s[i] for s in of)[len(of) // 2]
+    def look(self, bench, subject):
+        """Once it has nothing left to do: the least of some looks, as a heartbeat may be under way."""
+        time.sleep(bench.sizes.soak_rest)
+        looks = []
+        for _ in range(10):
+            looks.append((heap_bytes(subject) / 1024, status_kib(subject.pid, "RssAnon"), n_fds(subject.pid)))
+            time.sleep(0.3)
+        return [min(of) for of in zip(*looks)]
 
-        return {
-            "changes": count,
-            "reconnects": self.n_reconnects,
-            "begin_kib": middle(early, 1),
-            "end_kib": middle(late, 1),
-            "grown_kib": middle(late, 1) - middle(early, 1),
-            "begin_fds": middle(early, 2),
-            "end_fds": middle(late, 2),
-            "grown_fds": middle(late, 2) - middle(early, 2),
-            "p50_us": told["p500_us"],
-            "p99_us": told["p990_us"],
-        }
+    def once(self, bench, subject, name):
+        first = self.rate * max(1, bench.sizes.soak // 4)
+        last = self.rate * bench.sizes.soak - first
+        # As fast as they come, so that the relay has all the connections that it will ever have.
+        self.work(bench, subject, min(bench.sizes.burst, first), 0)
+        self.work(bench, subject, first, self.rate)
+        early = self.look(bench, subject)
+        subject.n_reconnects = 0
+        told = self.work(bench, subject, last, self.rate)
+        late = self.look(bench, subject)
+        figures = {"changes": last, "reconnects": subject.n_reconnects}
+        for what, begin, end in zip(("heap", "rss", "fds"), early, late):
+            unit = "" if what == "fds" else "_kib"
+            figures.update({f"{what}{unit}": end, f"{what}_grown{unit}": end - begin})
+        return {**figures, "p50_us": told["p500_us"], "p99_us": told["p990_us"]}
+
+
+def watched(dsns):
+    """A relay that tells of its heap (heap.c). A sanitizer has a heap of its own."""
+    heap = tempfile.NamedTemporaryFile(prefix="sr-heap-")  # noqa: SIM115 closed with the relay
+    env = {} if is_sanitized(binary()) else {"LD_PRELOAD": os.path.realpath(os.path.join(PROGRAMS, "bench_heap.so")),
+                                             "BENCH_HEAP": heap.name}  # fmt: skip
+    subject = schemarelay(dsns, Receiver(), env=env)
+    subject.heap, subject.n_reconnects = heap, 0
+    close = subject.close
+
+    def close_both():
+        close()
+        heap.close()
+
+    subject.close = close_both
+    return subject
+
+
+def heap_bytes(subject):
+    """What malloc() has given out and not got back."""
+    return 0 if is_sanitized(binary()) else int(os.pread(subject.heap.fileno(), 20, 0))
 
 
 def works():

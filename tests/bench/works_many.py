@@ -31,9 +31,6 @@ class Thousand(Work):
             Target("RSS at its highest", "<= 64", plain("peak_kib", "1,000 databases", 1 / 1024), " MiB"),
         ]  # fmt: skip
 
-    def rounds(self, bench):
-        return min(bench.rounds, 3)
-
     def begin(self, bench):
         n_servers, each = bench.sizes.thousand
         settings = {"max_connections": str(each * 2 + 30), "autovacuum": "off", "max_wal_size": "1GB"}
@@ -139,9 +136,6 @@ class Heartbeats(Work):
 
     id = "10000"
     title = "10000: so many databases of a fake server (it is no PostgreSQL), idle"
-
-    def rounds(self, bench):
-        return 1
 
     def begin(self, bench):
         n = max(bench.sizes.fake)
