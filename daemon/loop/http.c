@@ -6,16 +6,24 @@
  *
  * Watches are kept by the number of their fd. When libcurl no longer wants a socket (a connection goes
  * idle after each answer), the watch stays as it is, so that a request and its answer on a kept
- * connection cost no epoll_ctl(2) at all. An idle socket that does become readable (the peer has closed
- * it) is dropped from the watch then. CLOSESOCKETFUNCTION drops it in any case, before the
- * fd is closed: libcurl may close an fd without having told that it is not to be watched any more.
+ * connection cost no epoll_ctl(2) at all. CLOSESOCKETFUNCTION drops it, before the fd is closed:
+ * libcurl may close an fd without having told that it is not to be watched any more.
+ *
+ * What becomes readable while nothing is under way has no request (RFC 9112, section 9.2): the peer has
+ * closed the connection, or tells why it is about to ("408 Request Timeout"). libcurl sees bytes, takes
+ * the connection for alive, and them for the answer to the next request. So the connection is ended here,
+ * and libcurl finds it dead when it wants to use it. With TLS nobody can tell what the bytes are; but
+ * the session tickets that follow a handshake were read with the first answer, and a peer that sends one
+ * later (or a new key) costs itself a connection, no more.
  */
 
 #include "loop/http.h"
 
 #include <curl/curl.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "base/cleanup.h"
 #include "base/error.h"
@@ -154,11 +162,36 @@ static void watch_set(struct watch *w, unsigned int mask)
 		loop_fail(w->http->loop, error_fold(r));
 }
 
+/* Of a connection that is kept, with nothing under way. */
+static void watch_idle(struct watch *w, unsigned int events)
+{
+	char bytes[4096];
+	ssize_t n;
+
+	if (!(events & LOOP_READ)) {
+		watch_set(w, LOOP_READ);
+		return;
+	}
+	n = recv(w->fd, bytes, sizeof(bytes), MSG_DONTWAIT);
+	if (n < 0 && errno == EAGAIN)
+		/* libcurl has read it, for time's sake, in this turn of the loop. */
+		return;
+	watch_set(w, 0);
+	(void)shutdown(w->fd, SHUT_RDWR);
+	/* The kernel takes no more, but hands out what it had. */
+	while (n > 0)
+		n = recv(w->fd, bytes, sizeof(bytes), MSG_DONTWAIT);
+}
+
 static void on_socket(void *userdata, unsigned int events)
 {
 	struct watch *w = userdata;
 	int what = 0;
 
+	if (!w->wanted) {
+		watch_idle(w, events);
+		return;
+	}
 	if (events & ~w->wanted)
 		watch_set(w, w->wanted);
 	if (events & w->wanted & LOOP_READ)
@@ -269,6 +302,10 @@ static int on_watch_wanted(_unused_ CURL *easy, curl_socket_t fd, int what, void
 		w->wanted |= LOOP_WRITE;
 	if (w->wanted & ~w->watched)
 		watch_set(w, w->wanted);
+	/* Who only waits to be connected is closed without on_close(), by 7.88 at least, and its number
+	 * may be the next one's. */
+	if (what == CURL_POLL_REMOVE && !(w->watched & LOOP_READ))
+		watch_set(w, 0);
 	return 0;
 }
 

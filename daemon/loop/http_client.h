@@ -13,6 +13,11 @@
  * interim responses and trailers counted in, may have LIMIT_HTTP_HEADERS bytes.
  *
  * `timeout` is for everything: the name, the connection, TLS, the answer.
+ *
+ * What a receiver sends while nothing is asked is no answer: it costs the connection. Only if it arrives
+ * in the very turn of the loop in which the next request is sent, it is taken for that one's answer: nobody
+ * looks between (that would be a system call more for each request), and what crosses a request on the
+ * wire cannot be told from its answer at all.
  */
 
 #include <stddef.h>

@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -199,11 +200,13 @@ static void on_accept(void *userdata, _unused_ unsigned int events)
 {
 	struct http_server *s = userdata;
 	struct connection *c = calloc(1, sizeof(*c));
+	const int one = 1;
 
 	check(c != NULL);
 	c->server = s;
 	c->fd = accept4(s->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-	check(c->fd >= 0);
+	/* What is said unasked must not wait for the ACK of what was said before. */
+	check(c->fd >= 0 && setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)) == 0);
 	s->n_accepted++;
 	s->n_open++;
 	list_append(&s->connections, &c->link);
@@ -249,6 +252,17 @@ void http_server_script(struct http_server *s, const struct http_server_answer *
 	s->answers = answers;
 	s->n_answers = n;
 	s->n_requests = 0;
+}
+
+void http_server_say(struct http_server *s, const char *text, enum http_server_then then)
+{
+	struct connection *c, *safe;
+
+	list_for_each_entry_safe(c, safe, &s->connections, link) {
+		check(put(c, text, strlen(text)) > 0);
+		if (then == THEN_CLOSE)
+			end(c, false);
+	}
 }
 
 bool http_server_saw(const struct http_server *s, const char *line)

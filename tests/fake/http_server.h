@@ -50,6 +50,8 @@ struct http_server {
 void http_server_start(struct http_server *s, struct loop *l, SSL_CTX *tls);
 void http_server_stop(struct http_server *s);
 void http_server_script(struct http_server *s, const struct http_server_answer *answers, size_t n);
+/* Sends @text on all connections, unasked; @then may be THEN_KEEP or THEN_CLOSE. */
+void http_server_say(struct http_server *s, const char *text, enum http_server_then then);
 /* The newest request has that header line, "name: value" (the name in the case in which it was
  * sent). */
 bool http_server_saw(const struct http_server *s, const char *line);

@@ -217,6 +217,36 @@ def test_an_answer_counts_whatever_becomes_of_its_body(pg, relay, stage, webhook
     assert not [x for x in r.log_lines() if x.get("message_id") in (UNWELL, WELL, GIVEN_UP)]
 
 
+def test_an_answer_that_nobody_asked_for_is_none(pg, relay, stage, raw_receivers):
+    """What a receiver sends on an idle connection (a load balancer tells that it is about to close) answers no later change."""
+    ended = {}
+
+    def unasked(text):
+        def behave(receiver, connection, request):
+            receiver.keep(request)
+            connection.sendall(b"HTTP/1.1 204 No Content\r\n\r\n")
+            receiver.wait_for_end_of(connection, 0.5)
+            connection.sendall(text)
+            if receiver.wait_for_end_of(connection):
+                ended[receiver] = ended.get(receiver, 0) + 1
+
+        return behave
+
+    late = b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+    s = stage(pg)
+    receivers = [raw_receivers(unasked(text)) for text in (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", late)]
+    r = relay(databases={"one": s.conf}, sinks={f"h{i}": hook_to(x.url) for i, x in enumerate(receivers)}).start()
+    for i in range(1, 4):
+        s.tables(f"t{i}", 1)
+        for receiver in receivers:
+            receiver.wait_requests(i)
+            wait_until(lambda receiver=receiver, i=i: ended.get(receiver) == i, "the daemon ends the connection")
+    wait_all({"one": s}, receivers)
+    assert all(x.n_requests == 3 for x in receivers)
+    r.stop()
+    assert not [x for x in r.log_lines() if x.get("message_id") in (UNWELL, WELL, GIVEN_UP)]
+
+
 def test_certificates_that_are_wrong(pg, relay, stage, webhook, webhooks, raw_receivers, authorities):
     """Refused before anything is sent; with a right one all is delivered, without a reload."""
     ours, theirs = authorities(), authorities()

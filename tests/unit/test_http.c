@@ -208,6 +208,60 @@ static void test_closed_connection_does_not_spin(_unused_ void **state)
 	http_world_stop(&w);
 }
 
+/* What comes while nothing is under way is the answer to nothing (RFC 9112, section 9.2). */
+static void test_stray_answer_is_no_answer(_unused_ void **state)
+{
+	static const char ok[] = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+	static const char late[] = "HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n"
+				   "Connection: close\r\n\r\n";
+	static const struct {
+		const char *text;
+		enum http_server_then then;
+	} cases[] = {
+		{ ok, THEN_KEEP },
+		{ ok, THEN_CLOSE },
+		{ late, THEN_CLOSE },
+		{ "x", THEN_KEEP },
+	};
+	struct http_world w;
+	struct http_client *c;
+
+	http_world_start(&w, NULL);
+	c = http_world_client(&w, "127.0.0.1", USEC_PER_SEC);
+	for (unsigned int i = 0; i < ARRAY_SIZE(cases); i++) {
+		assert_int_equal(http_world_ask(&w, c).status, 204);
+		assert_int_equal(w.server.n_accepted, i + 1);
+		http_server_say(&w.server, cases[i].text, cases[i].then);
+		http_world_turn(&w, 3);
+		assert_int_equal(w.server.n_open, 0);
+	}
+	assert_int_equal(http_world_ask(&w, c).status, 204);
+	assert_int_equal(w.server.n_requests, ARRAY_SIZE(cases) + 1);
+	(void)http_client_free(c);
+	http_world_stop(&w);
+}
+
+/* ... nor what comes with an answer, behind its end. */
+static void test_answer_behind_the_answer(_unused_ void **state)
+{
+	static const struct http_server_answer twice = {
+		"HTTP/1.1 204 No Content\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+		THEN_KEEP, NULL
+	};
+	struct http_world w;
+	struct http_client *c;
+
+	http_world_start(&w, NULL);
+	http_server_script(&w.server, &twice, 1);
+	c = http_world_client(&w, "127.0.0.1", USEC_PER_SEC);
+	for (unsigned int i = 1; i < 4; i++) {
+		assert_int_equal(http_world_ask(&w, c).status, 204);
+		assert_int_equal(w.server.n_requests, i);
+	}
+	(void)http_client_free(c);
+	http_world_stop(&w);
+}
+
 /* Trap 31: a request on a kept connection that dies without a byte is sent again, by libcurl. */
 static void test_kept_connection_dies_under_the_request(_unused_ void **state)
 {
@@ -470,6 +524,8 @@ int main(void)
 		cmocka_unit_test(test_many_at_once),
 		cmocka_unit_test(test_idle_connection_closed_by_peer),
 		cmocka_unit_test(test_closed_connection_does_not_spin),
+		cmocka_unit_test(test_stray_answer_is_no_answer),
+		cmocka_unit_test(test_answer_behind_the_answer),
 		cmocka_unit_test(test_kept_connection_dies_under_the_request),
 		cmocka_unit_test(test_environment_proxies_do_not_apply),
 		cmocka_unit_test(test_answers),
