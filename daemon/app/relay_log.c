@@ -110,7 +110,7 @@ static void log_condition(struct relay_database *d, const struct source_status *
 				     source_condition_name(status->old_condition));
 		return;
 	}
-	/* A refused password is told with the failed connection. */
+	/* Told with the failed connection: log_down(). */
 	if (status->condition == CONDITION_AUTH_FAILED)
 		return;
 	log_database(d, LOG_WARNING, MSG_SOURCE_CONDITION, "%s%s%s: %s", name,
@@ -145,6 +145,7 @@ static void log_down(struct relay_database *d, const struct source_status *statu
 	usec_t now = loop_now(d->relay->loop);
 	bool same = strncmp(d->last_error, error, sizeof(d->last_error) - 1) == 0;
 	bool repeated = same && d->logged && usec_sub(now, d->logged) < LOG_REPEAT;
+	bool refused = status->condition == CONDITION_AUTH_FAILED;
 	char buf[32];
 
 	if (!d->down_since)
@@ -153,9 +154,11 @@ static void log_down(struct relay_database *d, const struct source_status *statu
 	if (!repeated)
 		d->logged = now;
 	log_database(d, repeated ? LOG_DEBUG : LOG_WARNING, MSG_SOURCE_LOST,
-		     "%s%s%s%s; next try in %s", error, status->sqlstate ? " (SQLSTATE " : "",
+		     "%s%s%s%s%s; next try in %s%s%s", refused ? "auth_failed: " : "", error,
+		     status->sqlstate ? " (SQLSTATE " : "",
 		     status->sqlstate ? status->sqlstate : "", status->sqlstate ? ")" : "",
-		     format_duration(buf, sizeof(buf), status->retry_in));
+		     format_duration(buf, sizeof(buf), status->retry_in), refused ? ". " : "",
+		     refused ? source_condition_remedy(status->condition) : "");
 }
 
 void log_source_status(struct relay_database *d, const struct source_status *status)

@@ -513,6 +513,7 @@ static int watch_connecting(struct pgconn *c, PostgresPollingStatusType status)
 		r = pgconn_error_set_verbose(&c->error, PQerrorMessage(c->pq));
 		if (r < 0)
 			return error_fold(r);
+		c->error.no_password = PQconnectionNeedsPassword(c->pq);
 		fail(c);
 		return 0;
 	}

@@ -26,6 +26,7 @@ struct pgconn_error {
 	char sqlstate[6]; /* "" where the server did not say */
 	char text[512];   /* one line; no password, no DSN */
 	bool lost;        /* the connection is gone; else the session goes on */
+	bool no_password; /* the server asks for one, and there is none; no SQLSTATE tells that */
 };
 
 /* @text as one line, with everything that could deceive escaped; cut to fit. */

@@ -183,13 +183,21 @@ static int resolve(struct source *s)
 					  s->conf->connect_timeout, on_resolved, s));
 }
 
+/* The server lets us in no further, until somebody has done something. */
+static bool is_refusal(const struct pgconn_error *error)
+{
+	return error->no_password || strncmp(error->sqlstate, "28", 2) == 0 ||
+	       strcmp(error->sqlstate, "42501") == 0;
+}
+
 /* Another address may do where this one could not be reached; where a server has answered, its word
  * counts. */
 static bool try_next_address(struct source *s, const struct pgconn_error *error)
 {
 	int r;
 
-	if (s->state != SOURCE_CONNECTING || error->sqlstate[0] || s->n_addresses == 0)
+	if (s->state != SOURCE_CONNECTING || error->sqlstate[0] || error->no_password ||
+	    s->n_addresses == 0)
 		return false;
 	if (s->i_address + 1 == s->n_addresses) {
 		resolver_forget(s->env.resolver, s->host);
@@ -220,8 +228,8 @@ static usec_t wait_after(struct source *s)
 		return MAX(wait, WAIT_SHUT_DOWN);
 	if (strcmp(sqlstate, "53300") == 0)
 		return MAX(wait, MIN(WAIT_FULL, top));
-	if (strncmp(sqlstate, "28", 2) == 0 || strcmp(sqlstate, "3D000") == 0 ||
-	    strcmp(sqlstate, "57P04") == 0 || strcmp(sqlstate, "42501") == 0)
+	if (strcmp(sqlstate, "3D000") == 0 || strcmp(sqlstate, "57P04") == 0 ||
+	    (s->has_error && is_refusal(&s->error)))
 		return MAX(wait, MIN(WAIT_REFUSED, top));
 	return wait;
 }
@@ -303,9 +311,10 @@ void source_step(struct source *s, enum source_input input)
 		close_all(s);
 	if (t->action == SOURCE_DO_BACK_OFF)
 		s->retry_in = wait_after(s);
-	if (input == SOURCE_IN_FAILED &&
-	    (strncmp(s->error.sqlstate, "28", 2) == 0 || strcmp(s->error.sqlstate, "42501") == 0))
+	if (input == SOURCE_IN_FAILED && is_refusal(&s->error))
 		s->condition = CONDITION_AUTH_FAILED;
+	else if (input == SOURCE_IN_FAILED && s->condition == CONDITION_AUTH_FAILED)
+		s->condition = CONDITION_UNKNOWN;
 	if (t->next != old_state)
 		tell(s, old_state, old_condition);
 	if (s->dead || s->steps != steps)

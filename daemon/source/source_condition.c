@@ -46,8 +46,8 @@ const char *source_condition_remedy(enum source_condition c)
 			"Connect to the server itself, or to the pooler in session mode: LISTEN does "
 			"not last here, so changes are found by the heartbeat only.",
 		[CONDITION_AUTH_FAILED] =
-			"Check user, password and pg_hba.conf, and that the role may "
-			"CONNECT to the database.",
+			"Check user, password (password_file) and pg_hba.conf, and that the role "
+			"may CONNECT to the database.",
 	};
 
 	return remedies[c];

@@ -268,6 +268,7 @@ void PQfinish(PGconn *c)
 ConnStatusType PQstatus(const PGconn *c) { return c->status; }
 int PQsocket(const PGconn *c) { return c->fd; }
 char *PQerrorMessage(const PGconn *c) { return (char *)c->message; }
+int PQconnectionNeedsPassword(const PGconn *c) { return strstr(c->message, "no password supplied") != NULL; }
 char *PQhost(const PGconn *c) { (void)c; return (char *)"db"; }
 char *PQhostaddr(const PGconn *c) { (void)c; return (char *)"192.0.2.1"; }
 char *PQport(const PGconn *c) { (void)c; return (char *)"5432"; }

@@ -332,7 +332,9 @@ static void test_source_conditions(_unused_ void **state)
 		      "the heartbeat only.\n"
 		      "<5>database \"orders\": ok again (was pooler)\n");
 	source_is(SOURCE_BACKING_OFF, CONDITION_AUTH_FAILED, "password refused");
-	assert_logged("<4>database \"orders\": password refused; next try in 500ms\n");
+	assert_logged("<4>database \"orders\": auth_failed: password refused; next try in 500ms. "
+		      "Check user, password (password_file) and pg_hba.conf, and that the role may "
+		      "CONNECT to the database.\n");
 }
 
 /* Whoever may connect may send them, as many as he likes. */

@@ -64,6 +64,8 @@ static void test_causes(_unused_ void **state)
 		  CONDITION_AUTH_FAILED },
 		{ "failed:FATAL:  28000: no entry", "28000", 60 * S, 60 * S,
 		  CONDITION_AUTH_FAILED },
+		{ "failed:fe_sendauth: no password supplied", "", 60 * S, 60 * S,
+		  CONDITION_AUTH_FAILED },
 		{ "failed:FATAL:  42501: CONNECT", "42501", 60 * S, 60 * S, CONDITION_AUTH_FAILED },
 		{ "failed:FATAL:  3D000: missing", "3D000", 60 * S, 60 * S, CONDITION_UNKNOWN },
 		{ "failed:FATAL:  57P04: dropped", "57P04", 60 * S, 60 * S, CONDITION_UNKNOWN },
@@ -90,6 +92,32 @@ static void test_causes(_unused_ void **state)
 		end(NULL);
 		strbuf_reset(&t.told);
 	}
+}
+
+static void test_a_refusal_is_over_when_something_else_is_wrong(_unused_ void **state)
+{
+	static const struct fake_step refused[] = {
+		{ FAKE_CONNECT, { NULL } },
+		{ FAKE_POLL, { "failed:fe_sendauth: no password supplied" } },
+		FINISH,
+		SCRIPT_END,
+	};
+	static const struct fake_step down[] = {
+		{ FAKE_CONNECT, { NULL } },
+		{ FAKE_POLL, { "failed:refused" } },
+		FINISH,
+		SCRIPT_END,
+	};
+
+	t.conf.backoff.initial = t.conf.backoff.max = 60 * USEC_PER_SEC;
+	start(refused, NULL);
+	play();
+	told("waiting resolving connecting (auth_failed) backing_off attempted ");
+	fake_libpq_append(down);
+	source_reconnect(t.source);
+	play();
+	told("waiting resolving connecting (unknown) backing_off ");
+	end(NULL);
 }
 
 static void test_all_addresses(_unused_ void **state)
@@ -128,12 +156,23 @@ static void test_an_answer_counts_for_all_addresses(_unused_ void **state)
 		FINISH,
 		SCRIPT_END,
 	};
+	static const struct fake_step asks[] = {
+		{ FAKE_CONNECT, { "hostaddr=192.0.2.1" } },
+		{ FAKE_POLL, { "failed:fe_sendauth: no password supplied" } },
+		FINISH,
+		SCRIPT_END,
+	};
 
 	t.conf.dsn = dsn_two;
 	t.conf.backoff.max = 60 * USEC_PER_SEC;
 	start(script, NULL);
 	play();
 	told("waiting resolving connecting backing_off attempted ");
+	/* Nor is another one asked without the password that this one wants. */
+	fake_libpq_append(asks);
+	source_reconnect(t.source);
+	play();
+	told("waiting resolving connecting (auth_failed) backing_off ");
 	end(NULL);
 }
 
@@ -603,6 +642,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_reads_and_listens),
 		TEST(test_causes),
+		TEST(test_a_refusal_is_over_when_something_else_is_wrong),
 		TEST(test_all_addresses),
 		TEST(test_an_answer_counts_for_all_addresses),
 		TEST(test_a_name_without_an_address),
