@@ -87,13 +87,26 @@ static void on_attempted(void *userdata, _unused_ struct source *s)
 	relay_check_ready(d->relay);
 }
 
+static bool is_connected(enum source_state state)
+{
+	return state == SOURCE_LISTENING || state == SOURCE_CATCHING_UP;
+}
+
+/* What was wrong before the connection was lost says nothing about why it is. */
+static enum source_condition condition_now(const struct source_status *status)
+{
+	bool known = is_connected(status->state) || status->condition != status->old_condition ||
+		     status->condition == CONDITION_AUTH_FAILED;
+
+	return known ? status->condition : CONDITION_UNKNOWN;
+}
+
 static void on_source_state(void *userdata, _unused_ struct source *s,
 			    const struct source_status *status)
 {
 	struct relay_database *d = userdata;
 	struct relay *r = d->relay;
-	bool up = status->state == SOURCE_LISTENING || status->state == SOURCE_CATCHING_UP;
-	bool was_up = d->state == SOURCE_LISTENING || d->state == SOURCE_CATCHING_UP;
+	bool up = is_connected(status->state), was_up = is_connected(d->state);
 
 	if (up && !was_up) {
 		r->n_listening++;
@@ -103,7 +116,7 @@ static void on_source_state(void *userdata, _unused_ struct source *s,
 		r->n_listening--;
 	}
 	d->state = status->state;
-	d->condition = status->condition;
+	d->condition = condition_now(status);
 	d->journal = status->journal;
 	if (status->state == SOURCE_BACKING_OFF)
 		d->retry_at = usec_add(loop_now(r->loop), status->retry_in);

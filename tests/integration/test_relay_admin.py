@@ -72,6 +72,35 @@ def test_a_remedy_is_shown(pg, relay, stage):
     assert (one["mode"], one["condition"]) == ("listen", "extension_missing")
     assert "CREATE EXTENSION schema_notifications" in one["remedy"]
     assert one["remedy"] in r.command("status").stdout
+    # Nobody can know whether it is still so while nobody is connected.
+    said = r.log_contains("extension_missing")
+    r.command("pause", "database", "bare")
+    one = r.admin.database("bare")
+    assert (one["state"], one["condition"], one["remedy"]) == ("paused", "unknown", None)
+    assert 'schemarelay_database_condition{database="bare",condition="unknown"} 1\n' in r.admin.get("/metrics").text
+    r.command("resume", "database", "bare")
+    r.wait_for(lambda: r.admin.database("bare")["state"] == "listening", "that it listens again")
+    assert r.admin.database("bare")["condition"] == "extension_missing" and r.log_contains("extension_missing") == said
+
+
+def test_the_remedy_of_what_lets_nobody_in(pg, own_server, relay, stage):
+    """No password at all, the usual first mistake; then the server goes away."""
+    server = own_server(pg)
+    server.sql("CREATE ROLE reader LOGIN PASSWORD 'Schnurrbart-17'; GRANT pg_monitor TO reader")
+    with open(os.path.join(server.data, "pg_hba.conf"), "w", encoding="ascii") as f:
+        f.write("local all postgres trust\nhost all postgres all trust\nhost all all all scram-sha-256\n")
+    server.sql("SELECT pg_reload_conf()")
+    s = stage(server, user="reader")
+    r = relay(databases={"closed": s.conf})
+    r.expect('database "closed": auth_failed: .*no password supplied; next try in 60s. Check user, password', "Connection refused").start(listening=False)
+    r.wait_log("no password supplied")
+    one = r.admin.database("closed")
+    assert (one["state"], one["condition"]) == ("backing_off", "auth_failed") and one["remedy"].startswith("Check user, password")
+    server.stop()
+    r.command("reconnect", "database", "closed")
+    r.wait_log("Connection refused")
+    one = r.admin.database("closed")
+    assert (one["condition"], one["remedy"]) == ("unknown", None)
 
 
 def test_health_and_readiness(relay, closing):
