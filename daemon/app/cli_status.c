@@ -112,6 +112,17 @@ static size_t count_state(const struct json_value *list, const char *state)
 	return n;
 }
 
+/* They listen, and still may hear nothing. */
+static size_t count_wrong(const struct json_value *databases)
+{
+	size_t n = 0;
+
+	for (const struct json_value *v = databases->children; v; v = v->next)
+		n += strcmp(cli_text(v, "state"), "listening") == 0 &&
+		     strcmp(cli_text(v, "condition"), "ok") != 0;
+	return n;
+}
+
 static size_t count(const struct json_value *list)
 {
 	size_t n = 0;
@@ -162,18 +173,26 @@ static void add_spool(struct strbuf *b, const struct json_value *spool, bool col
 }
 
 static void add_head(struct strbuf *b, const struct json_value *root,
-		     const struct json_value *databases, const struct json_value *sinks)
+		     const struct json_value *databases, const struct json_value *sinks,
+		     bool colours)
 {
 	usec_t now = time_of(root, "now"), started = time_of(root, "started");
-	char up[32], lag[32];
+	size_t n_wrong = count_wrong(databases);
+	char up[32], lag[32], wrong[64];
 
 	strbuf_addf(b, "schemarelay %s, %s for %s, process %s, loop lag %s\n",
 		    cli_text(root, "version"), is_true(root, "ready") ? "running" : "starting",
 		    duration(up, usec_sub(now, started)), cli_text(root, "pid"),
 		    duration(lag, cli_seconds(root, "loop_lag_seconds")));
-	strbuf_addf(b, "%zu of %zu databases listening, %zu of %zu sinks delivering\n",
-		    count_state(databases, "listening"), count(databases),
-		    count_state(sinks, "open"), count(sinks));
+	strbuf_addf(b, "%zu of %zu databases listening", count_state(databases, "listening"),
+		    count(databases));
+	if (n_wrong > 0) {
+		(void)snprintf(wrong, sizeof(wrong), "%zu with something wrong", n_wrong);
+		strbuf_add_str(b, " (");
+		add_coloured(b, COLOUR_BAD, colours, wrong);
+		strbuf_add_char(b, ')');
+	}
+	strbuf_addf(b, ", %zu of %zu sinks delivering\n", count_state(sinks, "open"), count(sinks));
 }
 
 static int format(const struct cli *c, const struct json_value *root, struct strbuf *b)
@@ -190,7 +209,7 @@ static int format(const struct cli *c, const struct json_value *root, struct str
 
 	if (!databases || !sinks)
 		return cli_fail(EXIT_FAILURE, "the daemon's answer is not understood");
-	add_head(b, root, databases, sinks);
+	add_head(b, root, databases, sinks, c->colour);
 	add_spool(b, json_get(root, "spool"), c->colour);
 	table_init(&t, database_columns, ARRAY_SIZE(database_columns));
 	for (const struct json_value *v = databases->children; v; v = v->next)

@@ -101,22 +101,36 @@ static enum source_condition condition_now(const struct source_status *status)
 	return known ? status->condition : CONDITION_UNKNOWN;
 }
 
+static bool is_wrong(const struct relay_database *d)
+{
+	return is_connected(d->state) && d->condition != CONDITION_OK &&
+	       d->condition != CONDITION_UNKNOWN;
+}
+
+static void count_database(struct relay_database *d)
+{
+	d->relay->n_listening += is_connected(d->state);
+	d->relay->n_wrong += is_wrong(d);
+}
+
+static void uncount_database(struct relay_database *d)
+{
+	d->relay->n_listening -= is_connected(d->state);
+	d->relay->n_wrong -= is_wrong(d);
+}
+
 static void on_source_state(void *userdata, _unused_ struct source *s,
 			    const struct source_status *status)
 {
 	struct relay_database *d = userdata;
 	struct relay *r = d->relay;
-	bool up = is_connected(status->state), was_up = is_connected(d->state);
 
-	if (up && !was_up) {
-		r->n_listening++;
-		if (d->was_up)
-			d->n_reconnects++;
-	} else if (!up && was_up) {
-		r->n_listening--;
-	}
+	if (is_connected(status->state) && !is_connected(d->state) && d->was_up)
+		d->n_reconnects++;
+	uncount_database(d);
 	d->state = status->state;
 	d->condition = condition_now(status);
+	count_database(d);
 	d->journal = status->journal;
 	if (status->state == SOURCE_BACKING_OFF)
 		d->retry_at = usec_add(loop_now(r->loop), status->retry_in);
@@ -193,8 +207,7 @@ static struct relay_database *database_free(struct relay_database *d)
 		return NULL;
 	r = d->relay;
 	d->source = source_free(d->source);
-	if (d->state == SOURCE_LISTENING || d->state == SOURCE_CATCHING_UP)
-		r->n_listening--;
+	uncount_database(d);
 	if (d->attempted)
 		r->n_attempted--;
 	if (d->n_lost > 0)
@@ -433,6 +446,8 @@ char *relay_status_line(const struct relay *r, char *buf, size_t n)
 {
 	uint64_t n_owed = 0;
 	size_t n_well = 0;
+	struct store_stats spool;
+	char wrong[64] = "";
 
 	for (size_t i = 0; i < r->n_sinks; i++) {
 		const struct sink *s = r->sinks[i]->sink;
@@ -440,10 +455,15 @@ char *relay_status_line(const struct relay *r, char *buf, size_t n)
 		n_owed += s->n_owed;
 		n_well += s->state == SINK_OPEN;
 	}
+	store_get_stats(r->store, &spool);
+	if (r->n_wrong > 0)
+		(void)snprintf(wrong, sizeof(wrong), " (%zu with something wrong)", r->n_wrong);
 	(void)snprintf(buf, n,
-		       "%zu of %zu databases listening, %zu of %zu sinks delivering, %" PRIu64
-		       " deliveries owed",
-		       r->n_listening, r->n_databases, n_well, r->n_sinks, n_owed);
+		       "%zu of %zu databases listening%s, %zu of %zu sinks delivering, %" PRIu64
+		       " %s owed%s",
+		       r->n_listening, r->n_databases, wrong, n_well, r->n_sinks, n_owed,
+		       n_owed == 1 ? "delivery" : "deliveries",
+		       spool.health == STORE_HEALTHY ? "" : ", the spool cannot be written");
 	return buf;
 }
 

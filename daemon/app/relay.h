@@ -83,6 +83,7 @@ struct relay {
 	struct relay_sink **sinks;
 	size_t n_databases, n_sinks;
 	size_t n_listening, n_attempted;
+	size_t n_wrong; /* of n_listening: in a condition that is not ok */
 	struct list held;
 	struct list paced;
 	struct loop_task pace_wake;

@@ -269,8 +269,9 @@ int service_run(struct log *log, const struct config_env *env, struct config *co
 		return error_fold(r);
 	log_apply(log, config);
 	log_write(log, LOG_INFO, MSG_STARTED, NULL, 0,
-		  "schemarelay " SCHEMARELAY_VERSION " starts: %zu databases, %zu sinks",
-		  config->n_databases, config->n_sinks);
+		  "schemarelay " SCHEMARELAY_VERSION " starts: %zu database%s, %zu sink%s",
+		  config->n_databases, config->n_databases == 1 ? "" : "s", config->n_sinks,
+		  config->n_sinks == 1 ? "" : "s");
 	r = relay_apply(s->relay, TAKE(mine));
 	if (r < 0)
 		return error_fold(r);

@@ -71,7 +71,9 @@ def test_a_remedy_is_shown(pg, relay, stage):
     one = r.admin.database("bare")
     assert (one["mode"], one["condition"]) == ("listen", "extension_missing")
     assert "CREATE EXTENSION schema_notifications" in one["remedy"]
-    assert one["remedy"] in r.command("status").stdout
+    shown = r.command("status").stdout
+    assert one["remedy"] in shown and "\n1 of 1 databases listening (1 with something wrong), 0 of 0 sinks delivering\n" in shown
+    r.wait_status("1 of 1 databases listening (1 with something wrong), 0 of 0 sinks delivering, 0 deliveries owed")
     # Nobody can know whether it is still so while nobody is connected.
     said = r.log_contains("extension_missing")
     r.command("pause", "database", "bare")

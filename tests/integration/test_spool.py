@@ -280,6 +280,7 @@ def test_a_state_directory_that_cannot_be_used(some_pg, relay, stage, webhook):
     r.expect("the spool cannot be written").start()
     s.tables("t", 3)
     wait_all({"one": s}, [webhook])
+    r.wait_status("1 of 1 databases listening, 1 of 1 sinks delivering, 0 deliveries owed, the spool cannot be written")
 
 
 def test_a_power_loss_at_any_commit(some_pg, own_server, relay, stage, webhook):
