@@ -76,7 +76,7 @@ int admin_pause_sink(struct admin_request *q)
 
 	if (rs && rs->sink->state == SINK_GONE) {
 		admin_problem(q->x, 409,
-			      "sink \"%s\" is gone: nothing is delivered until it is enabled",
+			      "sink \"%s\" is disabled: nothing is delivered until it is enabled",
 			      q->name);
 		return 0;
 	}
@@ -89,7 +89,7 @@ int admin_resume_sink(struct admin_request *q)
 
 	if (rs && rs->sink->state == SINK_GONE) {
 		admin_problem(q->x, 409,
-			      "sink \"%s\" is gone, its receiver wanted no more: enable it",
+			      "sink \"%s\" is disabled, its receiver wanted no more: enable it",
 			      q->name);
 		return 0;
 	}

@@ -101,7 +101,7 @@ static const struct cli_command commands[] = {
 	  "deliver nothing more; what it is owed is kept", NULL },
 	{ "resume sink", "NAME", 1, 1, OPT_DAEMON, cli_control, "deliver again", NULL },
 	{ "enable sink", "NAME", 1, 1, OPT_DAEMON, cli_control,
-	  "deliver again to a sink whose receiver wanted no more (410)", NULL },
+	  "deliver again to a sink that is disabled: its receiver wanted no more (410)", NULL },
 	{ "test sink", "NAME", 1, 1, OPT_DAEMON, cli_control,
 	  "deliver a test, in which nothing has changed, and tell the answer",
 	  "It goes to this sink at once, whatever its state. A sink that waits to be tried\n"

@@ -28,6 +28,14 @@ char *format_duration(char *buf, size_t n, usec_t t)
 	return buf;
 }
 
+const char *sink_remedy(const struct sink *s, char *buf, size_t n)
+{
+	buf[0] = '\0';
+	if (s->state == SINK_GONE)
+		(void)snprintf(buf, n, "To deliver again: schemarelay enable sink %s", s->name);
+	return buf;
+}
+
 void log_apply(struct log *l, const struct config *config)
 {
 	static const enum log_format formats[] = {
@@ -238,6 +246,8 @@ static void log_well(struct relay_sink *rs, const struct sink *s)
 
 void log_sink_status(struct relay_sink *rs, const struct sink *s)
 {
+	char remedy[REMEDY_SIZE];
+
 	switch (s->state) {
 	case SINK_BACKOFF:
 		log_unwell(rs, s);
@@ -253,8 +263,8 @@ void log_sink_status(struct relay_sink *rs, const struct sink *s)
 			rs->unwell_since = loop_now(rs->relay->loop);
 		rs->told = true;
 		log_sink(rs->relay, s, LOG_ERR, MSG_SINK_GONE,
-			 "disabled: the receiver wants no more (%s); what it is owed is kept",
-			 s->last_error);
+			 "disabled: the receiver wants no more (%s); what it is owed is kept. %s",
+			 s->last_error, sink_remedy(s, remedy, sizeof(remedy)));
 		break;
 	case SINK_PAUSED:
 		if (rs->state != SINK_PAUSED || !s->opened)
@@ -265,7 +275,8 @@ void log_sink_status(struct relay_sink *rs, const struct sink *s)
 	case SINK_PROBING:
 		if (rs->state == SINK_PAUSED || rs->state == SINK_GONE)
 			log_sink(rs->relay, s, LOG_NOTICE, MSG_SINK_PAUSED,
-				 "resumed, with one delivery at first");
+				 "%s, with one delivery at first",
+				 rs->state == SINK_GONE ? "enabled" : "resumed");
 		break;
 	}
 	rs->state = s->state;

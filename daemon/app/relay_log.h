@@ -35,5 +35,9 @@ void log_sink_status(struct relay_sink *rs, const struct sink *s);
 /* A turn of the loop took so long (loop_lag_fn). */
 void log_lag(void *relay, usec_t took, usec_t waited);
 
+/* What somebody must do that the sink delivers again; "": nothing. Returns @buf. */
+#define REMEDY_SIZE (LIMIT_NAME + 64)
+const char *sink_remedy(const struct sink *s, char *buf, size_t n);
+
 /* "250ms", "1.5s", "12s", "5min", "3h", "2d": short, for people. Returns @buf. */
 char *format_duration(char *buf, size_t n, usec_t t);

@@ -6,6 +6,7 @@
 
 #include "app/admin_api.h"
 #include "app/relay_control.h"
+#include "app/relay_log.h"
 #include "base/error.h"
 #include "model/json_write.h"
 
@@ -49,6 +50,7 @@ void status_add_database(struct strbuf *b, const struct relay_database *d, usec_
 void status_add_sink(struct strbuf *b, const struct relay_sink *rs, usec_t now)
 {
 	const struct sink *s = rs->sink;
+	char remedy[REMEDY_SIZE];
 
 	json_open(b, '{');
 	json_member(b, "name", s->name);
@@ -61,6 +63,7 @@ void status_add_sink(struct strbuf *b, const struct relay_sink *rs, usec_t now)
 	json_member_seconds(b, "retry_in_seconds",
 			    s->state == SINK_BACKOFF ? usec_sub(s->until, now) : USEC_INFINITY);
 	json_member(b, "error", or_null(s->last_error));
+	json_member(b, "remedy", or_null(sink_remedy(s, remedy, sizeof(remedy))));
 	json_member_uint(b, "delivered", s->n_delivered);
 	json_member_uint(b, "retries", s->n_retries);
 	json_member_uint(b, "rejected", s->n_rejected);

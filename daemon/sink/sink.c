@@ -125,7 +125,7 @@ void sink_resume(struct sink *s)
 
 void sink_stay_gone(struct sink *s)
 {
-	static const struct verdict_info info = { .detail = "it has said so before the start" };
+	static const struct verdict_info info = { .detail = "HTTP 410, before the last start" };
 
 	sink_note_error(s, &info);
 	sink_set_state(s, SINK_GONE, &info);

@@ -84,11 +84,14 @@ def test_a_sink_that_is_gone(pg, relay, stage, webhook):
     r.expect('sink "hook": disabled: the receiver wants no more').start()
     s.tables("t", 2)
     r.wait_for(lambda: r.admin.sink("hook")["state"] == "gone", "a sink that is gone")
+    remedy = r.admin.sink("hook")["remedy"]
+    assert "schemarelay enable sink hook" in remedy and remedy in r.command("status").stdout
     for verb in ("resume", "pause"):
         wrong = r.command(verb, "sink", "hook")
-        assert wrong.returncode == 1 and "is gone" in wrong.stderr and "enable" in wrong.stderr, wrong.stderr
+        assert wrong.returncode == 1 and "is disabled" in wrong.stderr and "enable" in wrong.stderr, wrong.stderr
     assert r.command("enable", "sink", "hook").stdout == "sink hook: probing\n"
     r.wait_for(lambda: r.admin.sink("hook")["state"] == "open", "a sink that is well")
+    assert r.admin.sink("hook")["remedy"] is None
     r.wait_for(lambda: r.admin.sink("hook")["owed"] == 0, "all is delivered")
 
 

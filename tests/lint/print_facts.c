@@ -55,7 +55,7 @@ static void add_verdicts(struct strbuf *b)
 		[VERDICT_OK] = "delivered",
 		[VERDICT_RETRY] = "tried again",
 		[VERDICT_REJECT] = "refused",
-		[VERDICT_GONE] = "switched off",
+		[VERDICT_GONE] = "disabled",
 	};
 
 	strbuf_add_str(b, "\"verdicts\": {");

@@ -246,11 +246,11 @@ static void test_sink_gone(_unused_ void **state)
 {
 	sink_is(SINK_GONE, "HTTP 410", 0);
 	assert_logged("<3>sink \"hook\": disabled: the receiver wants no more (HTTP 410); what it "
-		      "is owed is kept\n");
+		      "is owed is kept. To deliver again: schemarelay enable sink hook\n");
 	pass(60 * USEC_PER_SEC);
 	sink_is(SINK_PROBING, "HTTP 410", 0);
 	sink_is(SINK_OPEN, "", 0);
-	assert_logged("<5>sink \"hook\": resumed, with one delivery at first\n"
+	assert_logged("<5>sink \"hook\": enabled, with one delivery at first\n"
 		      "<5>sink \"hook\": delivering again after 60s, 0 owed\n");
 }
 

@@ -123,7 +123,7 @@ static void test_stays_gone(_unused_ void **state)
 	sink->counting = true;
 	sink_stay_gone(sink);
 	assert_int_equal(sink->state, SINK_GONE);
-	assert_string_equal(fake.told.detail, "it has said so before the start");
+	assert_string_equal(fake.told.detail, "HTTP 410, before the last start");
 	assert_string_equal(sink->last_error, fake.told.detail);
 	spool_count();
 	owe_n("a", 1);
