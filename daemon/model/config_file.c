@@ -21,7 +21,7 @@ static int refuse(char message[CONFIG_FILE_MESSAGE], const char *what, int err)
 {
 	(void)snprintf(message, CONFIG_FILE_MESSAGE, "%s%s%s", what, err ? ": " : "",
 		       err ? strerrordesc_np(err) : "");
-	return CONFIG_FILE_E_UNREADABLE;
+	return err == EACCES ? CONFIG_FILE_E_FORBIDDEN : CONFIG_FILE_E_UNREADABLE;
 }
 
 /* Reads up to @size bytes; -1 with errno. */

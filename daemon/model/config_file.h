@@ -15,13 +15,14 @@ struct config_bytes {
 	ino_t inode;
 };
 
-enum { CONFIG_FILE_E_UNREADABLE = 1 };
+enum { CONFIG_FILE_E_UNREADABLE = 1, CONFIG_FILE_E_FORBIDDEN };
 
 #define CONFIG_FILE_MESSAGE 160
 
 /*
  * Reads @path, a regular file of at most @limit bytes; anything else (a FIFO, a device) is refused
- * without waiting for it. CONFIG_FILE_E_UNREADABLE: @message says why, without the path. -ENOMEM.
+ * without waiting for it. CONFIG_FILE_E_UNREADABLE, and CONFIG_FILE_E_FORBIDDEN where we may not open it:
+ * @message says why, without the path. -ENOMEM.
  */
 int config_file_read(struct config_bytes *ret, const char *path, size_t limit,
 		     char message[CONFIG_FILE_MESSAGE]) _must_check_;

@@ -15,6 +15,11 @@
 #include "model/config_file.h"
 #include "model/config_load.h"
 
+/* The service's user may not read what is root's; systemd reads it for him. */
+#define REMEDY                                                                              \
+	" (give it to the service as a systemd credential, with LoadCredential=, and name " \
+	"it here without a path)"
+
 /* What is wrong with @text as the name of a file; NULL: nothing. */
 static const char *name_fault(const struct config_context *c, const char *text)
 {
@@ -27,7 +32,9 @@ static const char *name_fault(const struct config_context *c, const char *text)
 		return "expected a file's absolute path, or the bare name of a systemd credential";
 	if (!c->loader->env->credentials_directory)
 		return "no absolute path, so the name of a systemd credential; but there are none: "
-		       "$CREDENTIALS_DIRECTORY is not set (see LoadCredential= in systemd.exec(5))";
+		       "$CREDENTIALS_DIRECTORY is not set (for the service: LoadCredential=, see "
+		       "schemarelay(8); to check by hand: sudo "
+		       "CREDENTIALS_DIRECTORY=/etc/schemarelay schemarelay check)";
 	return NULL;
 }
 
@@ -42,9 +49,9 @@ static int resolve(const struct config_context *c, const char *text, char **ret)
 	return error_fold(strbuf_steal(&b, ret, NULL));
 }
 
-/* An error about the file that @v names. */
+/* An error about the file that @v names. @remedy: what follows the fault. */
 static int complain(const struct config_context *c, const struct option *o,
-		    const struct json_value *v, const char *fault)
+		    const struct json_value *v, const char *fault, const char *remedy)
 {
 	_cleanup_(strbuf_done) struct strbuf b = STRBUF_INIT;
 	int r;
@@ -56,7 +63,8 @@ static int complain(const struct config_context *c, const struct option *o,
 	r = strbuf_error(&b);
 	if (r < 0)
 		return error_fold(r);
-	return error_fold(config_error(c, config_value_place(v), o->key, "%s: %s", b.data, fault));
+	return error_fold(
+		config_error(c, config_value_place(v), o->key, "%s: %s%s", b.data, fault, remedy));
 }
 
 /* Reads and judges the file that @v names. *ret_path and @ret stay NULL after a fault that was
@@ -79,8 +87,13 @@ static int read_named(const struct config_context *c, const struct option *o,
 	r = config_file_read(&bytes, path, limit, message);
 	if (r < 0)
 		return error_fold(r);
-	if (r > 0)
-		return error_fold(complain(c, o, v, message));
+	if (r > 0) {
+		bool credential = v->text[0] != '/';
+
+		return error_fold(
+			complain(c, o, v, message,
+				 r == CONFIG_FILE_E_FORBIDDEN && !credential ? REMEDY : ""));
+	}
 
 	if (bytes.len > 0 && bytes.data[bytes.len - 1] == '\n')
 		bytes.data[--bytes.len] = '\0';
@@ -91,7 +104,7 @@ static int read_named(const struct config_context *c, const struct option *o,
 	else
 		fault = o->check(bytes.data);
 	if (fault)
-		return error_fold(complain(c, o, v, fault));
+		return error_fold(complain(c, o, v, fault, ""));
 	*ret_path = TAKE(path);
 	*ret = bytes;
 	bytes.data = NULL;

@@ -461,7 +461,40 @@ static void test_no_credentials(_unused_ void **state)
 			 CONFIG_E_INVALID);
 	assert_int_equal(errors.list.n, 1);
 	assert_non_null(strstr(errors.list.items[0], "$CREDENTIALS_DIRECTORY is not set"));
+	assert_non_null(
+		strstr(errors.list.items[0], "to check by hand: sudo CREDENTIALS_DIRECTORY="));
 	assert_null(strstr(errors.list.items[0], "geheimnis"));
+	config_errors_done(&errors);
+}
+
+/* What is root's alone cannot be read by the service. */
+static void test_a_forbidden_file(_unused_ void **state)
+{
+	struct config_errors errors;
+	char path[256], text[512];
+	bool root = geteuid() == 0;
+
+	fixture_put_bytes("forbidden", "x", 1, 0000);
+	(void)snprintf(text, sizeof(text),
+		       "{ \"databases\": { \"a\": { \"dsn\": \"x\", \"password_file\": \"%s\" }, "
+		       "\"b\": { \"dsn\": \"x\", \"password_file\": \"forbidden\" } } }",
+		       fixture_path(path, "forbidden"));
+	fixture_put_bytes("text.json", text, strlen(text), 0644);
+	if (root) {
+		assert_int_equal(chmod(fixture_credentials, 0755), 0);
+		assert_int_equal(seteuid(65534), 0);
+	}
+	assert_null(fixture_load(fixture_path(path, "text.json"), &errors));
+	if (root)
+		assert_int_equal(seteuid(0), 0);
+	assert_int_equal(chmod(fixture_credentials, 0700), 0);
+	assert_int_equal(errors.list.n, 2);
+	assert_non_null(strstr(errors.list.items[0],
+			       "/forbidden: cannot be opened: Permission denied (give it to the "
+			       "service as a systemd credential, with LoadCredential=, and name it "
+			       "here without a path)"));
+	assert_non_null(strstr(errors.list.items[1], "Permission denied"));
+	assert_null(strstr(errors.list.items[1], "LoadCredential="));
 	config_errors_done(&errors);
 }
 
@@ -628,6 +661,7 @@ int main(void)
 		cmocka_unit_test(test_files_that_are_none),
 		cmocka_unit_test(test_too_many_includes),
 		cmocka_unit_test(test_no_credentials),
+		cmocka_unit_test(test_a_forbidden_file),
 		cmocka_unit_test(test_include_beside_a_strange_name),
 		cmocka_unit_test(test_limits),
 		cmocka_unit_test(test_hostile_keys),
