@@ -4,6 +4,7 @@
 
 #include "app/cli.h"
 #include "loop/tls.h"
+#include "loop/unix_listener.h"
 #include "source/source.h"
 
 int main(int argc, char **argv)
@@ -13,6 +14,7 @@ int main(int argc, char **argv)
 		.runtime_directory = getenv("RUNTIME_DIRECTORY"),
 		.credentials_directory = getenv("CREDENTIALS_DIRECTORY"),
 		.check_dsn = source_check_dsn,
+		.check_group = unix_listener_check_group,
 	};
 
 	tls_init();

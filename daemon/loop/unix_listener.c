@@ -69,6 +69,13 @@ static int find_group(gid_t *ret, const char *name, char **ret_message)
 	return found ? 0 : refuse(ret_message, "there is no group \"%s\"", name);
 }
 
+int unix_listener_check_group(const char *group, char **ret_message)
+{
+	gid_t gid;
+
+	return find_group(&gid, group, ret_message);
+}
+
 static int refuse_bind(const char *path, int error, char **ret_message)
 {
 	int n_directory = (int)(strrchr(path, '/') ? strrchr(path, '/') - path : 0);

@@ -31,5 +31,8 @@ struct unix_listener {
 int unix_listener_open(struct unix_listener *l, const char *path, unsigned int permissions,
 		       const char *group, char **ret_message) _must_check_;
 
+/* Whether there is that group: 0, or positive with the same *ret_message. -ENOMEM. */
+int unix_listener_check_group(const char *group, char **ret_message) _must_check_;
+
 /* Closes it, and removes the file if it is still the one that was made. Harmless if not open. */
 void unix_listener_close(struct unix_listener *l);

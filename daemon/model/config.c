@@ -615,6 +615,8 @@ static int load(struct config_loader *l, const char *path)
 	if (r == 0)
 		r = apply_directories(&c);
 	if (r == 0)
+		r = config_check_main(&c);
+	if (r == 0)
 		r = read_includes(&c);
 	if (r == 0)
 		r = load_databases(l);

@@ -173,6 +173,8 @@ struct config_env {
 	/* Checks a DSN (libpq's business). 0: good, *ret_has_password tells whether it holds one;
 	 * positive: bad, *ret_message (caller frees) says why without any secret. -ENOMEM. */
 	int (*check_dsn)(const char *dsn, bool *ret_has_password, char **ret_message);
+	/* Whether the host knows a group; the same. NULL: it is not asked. */
+	int (*check_group)(const char *group, char **ret_message);
 };
 
 enum { CONFIG_E_INVALID = 1 };

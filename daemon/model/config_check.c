@@ -41,6 +41,28 @@ static int check_backoff(const struct config_context *c, const struct backoff_co
 	return error_fold(config_error(c, config_value_place(group), "backoff", "%s", b.data));
 }
 
+/* A group that nobody knows may be known later, when its directory's server answers: a warning. */
+static int check_group(const struct config_context *c, const char *key, const char *group)
+{
+	const struct json_value *v = config_find(c->object, key);
+	_cleanup_(freep) char *message = NULL;
+	int r;
+
+	if (!v || !group || !c->loader->env->check_group)
+		return 0;
+	r = c->loader->env->check_group(group, &message);
+	if (r > 0)
+		r = config_warning(c, config_value_place(v), key, "%s", message);
+	return error_fold(r);
+}
+
+int config_check_main(const struct config_context *c)
+{
+	const struct config *config = c->target;
+
+	return error_fold(check_group(c, "admin.group", config->admin.group));
+}
+
 int config_check_database(const struct config_context *c)
 {
 	const struct database_conf *d = c->target;
@@ -142,6 +164,8 @@ static int check_unix(const struct config_context *c, const struct unix_conf *u)
 	} else if (u->socket == UNIX_DATAGRAM) {
 		r = refuse_key(c, "socket", "\"datagram\" is for mode \"connect\"");
 	}
+	if (r == 0 && u->mode == UNIX_LISTEN)
+		r = check_group(c, "group", u->group);
 	return error_fold(r);
 }
 
@@ -218,13 +242,16 @@ int config_check_sink(const struct config_context *c)
 static int check_paths(const struct config_context *sinks, size_t n_sinks, size_t mine)
 {
 	const struct sink_conf *s = sinks[mine].target, *other;
+	const struct json_value *v = config_find(sinks[mine].object, "path");
+	const char *admin = sinks[mine].loader->config->admin.socket;
 	int r = 0;
 
-	if (s->type != SINK_UNIX || s->unix_.mode != UNIX_LISTEN || !s->unix_.path)
+	if (s->type != SINK_UNIX || s->unix_.mode != UNIX_LISTEN || !s->unix_.path || !v)
 		return 0;
+	if (admin && strcmp(s->unix_.path, admin) == 0)
+		r = config_error(&sinks[mine], config_value_place(v), "path",
+				 "the admin socket is there (admin.socket)");
 	for (size_t i = 0; i < mine && i < n_sinks && r == 0; i++) {
-		const struct json_value *v = config_find(sinks[mine].object, "path");
-
 		other = sinks[i].target;
 		if (other->type == SINK_UNIX && other->unix_.mode == UNIX_LISTEN &&
 		    other->unix_.path && strcmp(s->unix_.path, other->unix_.path) == 0 &&

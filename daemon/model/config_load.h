@@ -140,6 +140,7 @@ int config_check_repeated(const struct config_context *c, const struct json_valu
 
 /* --- config_check.c: what ties several options together ------------------------------------------ */
 
+int config_check_main(const struct config_context *c) _must_check_;
 int config_check_database(const struct config_context *c) _must_check_;
 int config_check_sink(const struct config_context *c) _must_check_;
 /* Between sinks, and between them and the databases. @sinks: the contexts of all. */

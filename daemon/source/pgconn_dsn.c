@@ -26,6 +26,18 @@ static const char *option(const PQconninfoOption *options, const char *keyword)
 	return NULL;
 }
 
+/* libpq looks at it only when it connects. */
+static bool is_sslmode(const char *value)
+{
+	static const char *const modes[] = { "disable", "allow",     "prefer",
+					     "require", "verify-ca", "verify-full" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(modes); i++)
+		if (strcmp(value, modes[i]) == 0)
+			return true;
+	return false;
+}
+
 /* NULL: acceptable. */
 static const char *why_not(const PQconninfoOption *options)
 {
@@ -37,7 +49,7 @@ static const char *why_not(const PQconninfoOption *options)
 		{ "service", "service files are not read: write what it stands for" },
 	};
 	static const char *const single[] = { "host", "hostaddr", "port" };
-	const char *dbname, *port;
+	const char *dbname, *port, *sslmode;
 
 	for (size_t i = 0; i < ARRAY_SIZE(single); i++) {
 		const char *value = option(options, single[i]);
@@ -53,6 +65,9 @@ static const char *why_not(const PQconninfoOption *options)
 	for (size_t i = 0; i < ARRAY_SIZE(ours); i++)
 		if (option(options, ours[i][0]))
 			return ours[i][1];
+	sslmode = option(options, "sslmode");
+	if (sslmode && !is_sslmode(sslmode))
+		return "sslmode is disable, allow, prefer, require, verify-ca or verify-full";
 	dbname = option(options, "dbname");
 	if (dbname && strcmp(dbname, "template1") == 0)
 		return "a session in template1 makes every CREATE DATABASE fail: name another database";

@@ -23,9 +23,18 @@ static int check_dsn(const char *dsn, bool *ret_has_password, char **ret_message
 	return 0;
 }
 
+static int check_group(const char *group, char **ret_message)
+{
+	if (strcmp(group, "nobody-knows") != 0)
+		return 0;
+	*ret_message = strdup("there is no such group");
+	return *ret_message ? 1 : -ENOMEM;
+}
+
 const struct config_env fixture_env = {
 	.credentials_directory = fixture_credentials,
 	.check_dsn = check_dsn,
+	.check_group = check_group,
 };
 
 char *fixture_path(char buf[256], const char *name)

@@ -31,7 +31,7 @@ BEYOND = [
     r"the document ends", r"stands here already, at", r"^and \d+ more$", r": an included file holds", r"^include: ",
     r": (?:/\S*|the credential in \$CREDENTIALS_DIRECTORY): ", r"this is a secret, where the path",
     # Between two options, or two objects.
-    r"is more than max", r"this name is taken already", r"makes its socket there", r"is for mode ", r"is for https", r"is for transport",
+    r"is more than max", r"this name is taken already", r"makes its socket there", r"the admin socket is there", r"is for mode ", r"is for https", r"is for transport",
     r"needs client_(?:key|certificate)_file", r"there can be only one of", r"is required for this transport", r"a batch is a list",
     r"debounce sends together", r"from (?:bearer_token|basic_auth)_file",
     # Texts that are languages of their own, and sums.

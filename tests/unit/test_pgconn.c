@@ -661,6 +661,10 @@ static void test_check_dsn(_unused_ void **state)
 	check("hots=db", false, "invalid connection option \"hots\"");
 	check("postgresql://db/name?hots=x", false, "invalid URI query parameter: \"hots\"");
 	check("host=db password='hunter2", false, "unterminated quoted string");
+	check("host=db sslmode=verify-full", false, NULL);
+	check("host=db sslmode=foo", false,
+	      "sslmode is disable, allow, prefer, require, verify-ca");
+	check("postgresql://u:hunter2@db/name?sslmode=hunter2", false, "sslmode is disable");
 	check("host=db port=5432x", false, "the port is no number");
 	check("postgresql://u:hunter2/name", false, "the port is no number");
 	/* Where it is wrong may be in the password. */

@@ -149,6 +149,7 @@ static void test_group_by_name(void **state)
 {
 	struct fixture *t = *state;
 	struct group *g = getgrgid(getegid());
+	char *message = NULL;
 	struct stat st;
 
 	assert_non_null(g);
@@ -159,6 +160,10 @@ static void test_group_by_name(void **state)
 	unix_listener_close(&t->listener);
 	t->conf.group = "no-such-group";
 	check_refused(t, "there is no group \"no-such-group\"");
+	assert_int_equal(unix_listener_check_group(g->gr_name, &message), 0);
+	assert_true(unix_listener_check_group("no-such-group", &message) > 0);
+	assert_string_equal(message, "there is no group \"no-such-group\"");
+	free(message);
 	t->conf.group = "4294967294x";
 	check_refused(t, "there is no group");
 }
