@@ -42,5 +42,5 @@ int admin_new(struct admin **ret, struct relay *r, const struct admin_conf *conf
 /* Takes NULL, returns NULL. */
 struct admin *admin_free(struct admin *a);
 
-/* A reload has ended. @errors: the configuration is not valid; NULL: it is in force. */
-void admin_reloaded(struct admin *a, const struct strlist *errors);
+/* A reload has ended. @errors: the configuration is not valid; NULL: it is in force, with these @warnings. */
+void admin_reloaded(struct admin *a, const struct strlist *errors, const struct strlist *warnings);

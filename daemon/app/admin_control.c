@@ -137,21 +137,26 @@ int admin_reload(struct admin_request *q)
 	return 0;
 }
 
+static void add_lines(struct strbuf *b, const char *key, const struct strlist *lines)
+{
+	json_open_member(b, key, '[');
+	for (size_t i = 0; i < lines->n; i++) {
+		json_separate(b);
+		json_add_string(b, lines->items[i]);
+	}
+	json_close(b, ']');
+}
+
 static void reply_invalid(struct httpd_exchange *x, const struct strlist *errors)
 {
 	struct strbuf b = STRBUF_INIT;
 
-	json_open_member(&b, "errors", '[');
-	for (size_t i = 0; i < errors->n; i++) {
-		json_separate(&b);
-		json_add_string(&b, errors->items[i]);
-	}
-	json_close(&b, ']');
+	add_lines(&b, "errors", errors);
 	admin_problem_with(x, 422, &b,
 			   "the configuration is not valid: the old one stays in force");
 }
 
-void admin_reloaded(struct admin *a, const struct strlist *errors)
+void admin_reloaded(struct admin *a, const struct strlist *errors, const struct strlist *warnings)
 {
 	struct reload *w, *safe;
 
@@ -166,7 +171,10 @@ void admin_reloaded(struct admin *a, const struct strlist *errors)
 			reply_invalid(w->x, errors);
 			continue;
 		}
-		strbuf_add_str(&b, "{\"reloaded\":true}");
+		json_open(&b, '{');
+		json_member_bool(&b, "reloaded", true);
+		add_lines(&b, "warnings", warnings);
+		json_close(&b, '}');
 		admin_reply(w->x, 200, &b);
 	}
 }

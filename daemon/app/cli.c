@@ -107,7 +107,8 @@ static const struct cli_command commands[] = {
 	  "It goes to this sink at once, whatever its state. A sink that waits to be tried\n"
 	  "again is tried now if the test was delivered.\n" },
 	{ "reload", "", 0, 0, OPT_DAEMON, cli_reload, "read the configuration again",
-	  "A configuration that is not valid changes nothing, and its faults are told.\n" },
+	  "A configuration that is not valid changes nothing, and its faults are told; of\n"
+	  "one that is, what waits for the next start, and other warnings.\n" },
 	{ "spool", "FILE", 1, 1, OPT_JSON, cli_spool,
 	  "show what a spool holds while the daemon is down",
 	  "Nothing is written to it; while the daemon has it, ask the daemon.\n" },

@@ -1,3 +1,5 @@
+#include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -43,13 +45,47 @@ int cli_control(struct cli *c)
 	return EXIT_SUCCESS;
 }
 
+static void print_warnings(const struct json_value *answer)
+{
+	const struct json_value *warnings = json_get(answer, "warnings");
+
+	if (!warnings || warnings->type != JSON_ARRAY)
+		return;
+	for (const struct json_value *v = warnings->children; v; v = v->next)
+		(void)cli_fail(0, "warning: %s", v->type == JSON_STRING ? v->text : "");
+}
+
+/* Where the unit's ExecReload= finds nobody at the socket (it could not be made, or the configuration names
+ * a new one that comes with the next start), there is still the daemon. */
+static int hang_up(int k)
+{
+	const char *main_pid = getenv("MAINPID");
+	long pid = main_pid ? strtol(main_pid, NULL, 10) : 0;
+
+	if (k != EXIT_FAILURE || pid <= 1)
+		return k;
+	if (kill((pid_t)pid, SIGHUP) < 0)
+		return cli_fail(k, "cannot send SIGHUP to the daemon: %s", strerrordesc_np(errno));
+	return cli_fail(EXIT_SUCCESS, "SIGHUP is sent instead: the log tells how the reload ends");
+}
+
 int cli_reload(struct cli *c)
 {
 	_cleanup_(strbuf_done) struct strbuf answer = STRBUF_INIT;
+	_cleanup_(json_freep) struct json_value *root = NULL;
+	struct json_error error;
 	int k = cli_request(c, "POST", "/api/v1/reload", NULL, &answer);
 
 	if (k)
-		return k;
-	(void)fputs(c->json ? answer.data : "the configuration is reloaded\n", stdout);
+		return hang_up(k);
+	if (c->json) {
+		(void)fputs(answer.data ? answer.data : "", stdout);
+		return EXIT_SUCCESS;
+	}
+	k = json_parse(&root, answer.data ? answer.data : "", answer.len, 0, &error);
+	if (k < 0)
+		return cli_fail_own(k);
+	print_warnings(root);
+	(void)puts("the configuration is reloaded");
 	return EXIT_SUCCESS;
 }

@@ -126,7 +126,9 @@ static void on_reloaded(void *userdata)
 	if (s->stopping) {
 		s->new_config = config_free(s->new_config);
 	} else if (s->load_result == 0) {
-		r = relay_apply(s->relay, TAKE(s->new_config));
+		r = config_keep_started(s->new_config, s->relay->config);
+		if (r == 0)
+			r = relay_apply(s->relay, TAKE(s->new_config));
 		log_write(s->log, LOG_NOTICE, MSG_RELOADED, NULL, 0,
 			  "configuration reloaded from %s", s->config_path);
 	} else if (s->load_result > 0) {
@@ -137,7 +139,8 @@ static void on_reloaded(void *userdata)
 		r = s->load_result;
 	}
 	if (r == 0 && !s->stopping)
-		admin_reloaded(s->admin, s->load_result > 0 ? &s->errors.list : NULL);
+		admin_reloaded(s->admin, s->load_result > 0 ? &s->errors.list : NULL,
+			       &s->relay->config->warnings);
 	config_errors_done(&s->errors);
 	if (r < 0) {
 		loop_fail(s->loop, error_fold(r));

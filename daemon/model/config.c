@@ -8,6 +8,7 @@
 
 #include "model/config.h"
 
+#include <assert.h>
 #include <glob.h>
 #include <stdlib.h>
 #include <string.h>
@@ -85,6 +86,44 @@ bool sink_conf_equal(const struct sink_conf *a, const struct sink_conf *b)
 bool sink_conf_equal_transport(const struct sink_conf *a, const struct sink_conf *b)
 {
 	return sinks_equal(a, b, OPTION_TRANSPORT);
+}
+
+static void exchange(const struct option *o, struct config *a, struct config *b)
+{
+	char *x = (char *)a + o->offset, *y = (char *)b + o->offset;
+	size_t n = o->kind == KIND_PERMISSIONS ? sizeof(unsigned int) : sizeof(char *);
+	char held[sizeof(char *)];
+
+	/* No other kinds wait for a start. */
+	assert(o->kind == KIND_PERMISSIONS || o->kind == KIND_STRING);
+	memcpy(held, x, n);
+	memcpy(x, y, n);
+	memcpy(y, held, n);
+}
+
+int config_keep_started(struct config *c, struct config *in_force)
+{
+	const struct option_table *t = &option_tables[OPTIONS_MAIN];
+
+	for (size_t i = 0; i < t->n; i++) {
+		_cleanup_(strbuf_done) struct strbuf b = STRBUF_INIT;
+		const struct option *o = &t->rows[i];
+		int r;
+
+		if (!(o->flags & OPTION_RESTART) ||
+		    config_value_kinds[o->kind].equal((const char *)c + o->offset,
+						      (const char *)in_force + o->offset))
+			continue;
+		exchange(o, c, in_force);
+		text_add_escaped(&b, c->path, strlen(c->path));
+		strbuf_addf(&b, ": %s: a change takes effect at the next start", o->key);
+		r = strbuf_error(&b);
+		if (r == 0)
+			r = strlist_add(&c->warnings, b.data, b.len);
+		if (r < 0)
+			return error_fold(r);
+	}
+	return 0;
 }
 
 struct config *config_free(struct config *c)

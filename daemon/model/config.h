@@ -191,6 +191,11 @@ void config_errors_done(struct config_errors *e);
  */
 int config_load(struct config **ret, const char *path, const struct config_env *env,
 		struct config_errors *errors) _must_check_;
+/*
+ * @c is to take the place of @in_force. What takes effect at the next start only stays in @c as it is in
+ * @in_force, by an exchange; c->warnings tell of each such option that differs. -ENOMEM.
+ */
+int config_keep_started(struct config *c, struct config *in_force) _must_check_;
 struct config *config_free(struct config *c); /* takes NULL, returns NULL */
 DEFINE_CLEANUP(struct config *, config_free)
 

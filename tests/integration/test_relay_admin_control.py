@@ -1,6 +1,8 @@
 """Commands to the running daemon, by the admin socket and by the command line."""
 
+import copy
 import json
+import re
 
 import pytest
 
@@ -103,6 +105,26 @@ def test_reload(pg, relay, stage, webhook):
     done = r.command("reload")
     assert (done.returncode, done.stdout, done.stderr) == (0, "the configuration is reloaded\n", "")
     assert list(r.admin.status()["databases"]) == ["one"]
+    # What waits for the next start is told each time, to whoever asked and in the log; the rest is taken.
+    later = ["admin.socket", "admin.permissions", "admin.group", "state_directory"]
+    good = copy.deepcopy(r.config)
+    r.config["admin"] = {"socket": r.path("other.sock"), "permissions": "0600", "group": "0"}
+    r.config["state_directory"] = r.path("")
+    r.config["sinks"]["hook"]["paused"] = True
+    r.write_config()
+    for option in later:
+        r.expect(f"schemarelay.json: {option}: a change takes effect at the next start")
+    for _ in range(2):
+        done = r.command("reload", "--socket", r.path("admin.sock"))
+        assert (done.returncode, done.stdout) == (0, "the configuration is reloaded\n")
+        told = re.findall(r"^schemarelay: warning: \S+/schemarelay\.json: (\S+): a change takes effect at the next start$", done.stderr, re.M)
+        assert sorted(told) == sorted(later)
+    assert r.admin.sink("hook")["state"] == "paused"
+    assert r.log_contains("admin.socket: a change takes effect at the next start") == 2
+    r.config = good
+    r.write_config()
+    done = r.command("reload")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "the configuration is reloaded\n", "")
     # A bad one changes nothing; its faults are told to whoever asked, too.
     r.expect("is not valid", "heartbeet")
     r.config["databases"] = {"one": {**s.conf, "heartbeet": "1s"}}
@@ -123,6 +145,27 @@ def test_reload(pg, relay, stage, webhook):
         with client:
             assert client.makefile("rb").read().startswith(b"HTTP/1.1 200 OK\r\n")
     assert r.admin.status()["databases"] == {}
+
+
+def test_a_reload_without_the_socket(relay, webhook):
+    """What the unit's ExecReload= does where nobody answers: SIGHUP."""
+    r = relay(sinks={}).start()
+    r.config["sinks"] = {"hook": hook_to(webhook)}
+    r.write_config()
+    nobody = ("reload", "--socket", r.path("nobody"))
+    done = r.command(*nobody)
+    assert done.returncode == 1 and "no daemon listens" in done.stderr and "SIGHUP" not in done.stderr
+    assert r.admin.status()["sinks"] == {}
+    done = r.command(*nobody, MAINPID=str(r.process.pid))
+    assert done.returncode == 0 and "SIGHUP is sent instead" in done.stderr
+    r.wait_log("configuration reloaded")
+    assert list(r.admin.status()["sinks"]) == ["hook"]
+    # A configuration that is not valid is told by its answer; nobody else is asked.
+    r.expect("is not valid", "heartbeet")
+    r.config["databases"] = {"one": {"dsn": "dbname=x", "heartbeet": "1s"}}
+    r.write_config()
+    done = r.command("reload", MAINPID=str(r.process.pid))
+    assert done.returncode == 78 and "SIGHUP" not in done.stderr
 
 
 @pytest.mark.parametrize("kind", ["database", "sink"])

@@ -12,6 +12,7 @@
 #define RELOAD "POST /api/v1/reload HTTP/1.0\r\n\r\n"
 
 static struct app_fixture app;
+static const struct strlist none = { .n = 0 };
 static bool under_way; /* a reload */
 
 static bool reload(_unused_ void *userdata)
@@ -68,11 +69,11 @@ static void test_a_reload_that_was_under_way(_unused_ void **state)
 {
 	int first = ask(), second = ask(), third = ask();
 
-	admin_reloaded(app.admin, NULL);
-	check_answer(first, "HTTP/1.1 200 OK\r\n", "{\"reloaded\":true}");
+	admin_reloaded(app.admin, NULL, &none);
+	check_answer(first, "HTTP/1.1 200 OK\r\n", "{\"reloaded\":true,\"warnings\":[]}");
 	check_answer(second, "", "");
 	check_answer(third, "", "");
-	admin_reloaded(app.admin, NULL);
+	admin_reloaded(app.admin, NULL, &none);
 	check_answer(second, "HTTP/1.1 200 OK\r\n", "");
 	check_answer(third, "HTTP/1.1 200 OK\r\n", "");
 	assert_true(list_empty(&app.admin->reloads));
@@ -87,9 +88,15 @@ static void test_faults_are_told(_unused_ void **state)
 	const struct strlist errors = { .items = lines, .n = 2 };
 	int fd = ask();
 
-	admin_reloaded(app.admin, &errors);
+	admin_reloaded(app.admin, &errors, &none);
 	check_answer(fd, "HTTP/1.1 422 Unprocessable Content\r\n",
 		     "\"errors\":[\"c.json:1:2: x: \\\"quoted\\\"\",\"c.json:2:1: y\"]}");
+	(void)close(fd);
+	under_way = false;
+	fd = ask();
+	admin_reloaded(app.admin, NULL, &errors);
+	check_answer(fd, "HTTP/1.1 200 OK\r\n",
+		     "\"warnings\":[\"c.json:1:2: x: \\\"quoted\\\"\",\"c.json:2:1: y\"]}");
 	(void)close(fd);
 }
 
@@ -101,7 +108,7 @@ static void test_who_has_left_hears_nothing(_unused_ void **state)
 	for (int i = 0; i < 20; i++)
 		assert_int_equal(loop_turn(app.loop, false), 0);
 	assert_true(list_empty(&app.admin->reloads));
-	admin_reloaded(app.admin, NULL);
+	admin_reloaded(app.admin, NULL, &none);
 }
 
 static void test_a_daemon_that_stops(_unused_ void **state)
