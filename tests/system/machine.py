@@ -78,7 +78,7 @@ def libraries():
 
 def make_tree(tree):
     """Debian with all that the tests of this directory need in one."""
-    # procps: the unit's /bin/kill, which every Debian but the smallest has. man-db: `systemd-analyze verify` looks for its pages.
+    # procps: what tests kill with. man-db: `systemd-analyze verify` looks for its pages.
     wanted = {"systemd", "systemd-sysv", "procps", "dbus", "rsyslog", "postgresql", "man-db", *libraries()}
     where = mirror()
     host("debootstrap", "--variant=minbase", "--include=" + ",".join(sorted(wanted)), codename(), tree,

@@ -304,19 +304,44 @@ def test_a_bad_reload_leaves_the_old_in_force(machine, service):
     config["sinks"]["hook"]["timeout"] = "15 parsecs"
     del config["sinks"]["audit"]
     service.write(config)
-    machine.systemctl("reload", UNIT)
+    assert machine.systemctl("reload", UNIT, check=False).returncode != 0
     stays = machine.wait_journal("the old configuration stays in force", service.since)
     assert stays["MESSAGE_ID"] == CONFIG_INVALID and stays["PRIORITY"] == "3"
-    told = machine.wait_journal(r"sinks\.hook\.timeout", service.since)
-    assert re.search(rf"^{CONFIG}:\d+:\d+: sinks\.hook\.timeout: ", told["MESSAGE"])
+    fault = rf"{CONFIG}:\d+:\d+: sinks\.hook\.timeout: "
+    assert machine.wait_journal(f"^{fault}", service.since)["MESSAGE_ID"] == CONFIG_INVALID
+    # What the unit's command says is the same.
+    machine.wait_journal(f"^schemarelay: {fault}", service.since)
     wait_until(lambda: machine.show("ActiveState", "SubState") == ["active", "running"], "a running unit", interval=0.1)
     service.wait_status("1 of 1 databases listening, 3 of 3 sinks delivering")
     assert machine.pid() == pid
     service.wait_delivered(service.change())
+    # One that is no JSON at all is told, too.
+    service.write("{")
+    assert machine.systemctl("reload", UNIT, check=False).returncode != 0
+    machine.wait_journal(rf"^schemarelay: {CONFIG}:1:\d+: ", service.since)
+    assert machine.show("ActiveState", "SubState") == ["active", "running"] and machine.pid() == pid
     # And the next good one is taken.
     service.write(service.config())
     machine.systemctl("reload", UNIT)
     machine.wait_journal("^configuration reloaded", service.since)
+
+
+def test_a_reload_by_signal(machine, service):
+    """SIGHUP is a reload, too; the unit sends it where nobody answers at the admin socket that the configuration names."""
+
+    def reloaded():
+        return len([e for e in machine.journal(service.since) if e.get("MESSAGE_ID") == RELOADED])
+
+    service.start()
+    machine.systemctl("kill", "--kill-whom=main", "--signal=HUP", UNIT)
+    wait_until(lambda: reloaded() == 1, "a reload by SIGHUP", interval=0.1)
+    config = service.config()
+    config["admin"] = {"socket": "/run/schemarelay/other.sock"}
+    service.write(config)
+    machine.systemctl("reload", UNIT)
+    wait_until(lambda: reloaded() == 2, "a reload without the socket", interval=0.1)
+    machine.wait_journal(r"admin\.socket: a change takes effect at the next start", service.since)
+    assert machine.show("ActiveState", "SubState", "NRestarts") == ["active", "running", "0"]
 
 
 # --- stop, die, hang --------------------------------------------------------------------------------
