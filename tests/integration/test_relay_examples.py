@@ -18,6 +18,7 @@ from harness.capture import Datagrams
 from harness.fixtures import missing
 from harness.jsonc import loads
 from harness.postgres import ROOT, free_port
+from harness.relay import run
 from harness.syslog import TLS_DRIVER, Rsyslog
 from harness.wait import wait_until
 
@@ -123,10 +124,10 @@ def answer(port, method, path, body=None, headers=None):
 def test_ui_refresh(example, node, tmp_path):
     port = free_port()
     s, r = example("ui-refresh", {"http://127.0.0.1:8080/": f"http://127.0.0.1:{port}/"})
-    credential(tmp_path, "ui.secret", SECRET)
+    credential(tmp_path, "page.secret", SECRET)
     receiver = os.path.join(EXAMPLES, "ui-refresh", "receiver.mjs")
     with contextlib.ExitStack() as stack:
-        listening = stack.enter_context(program(node, receiver, str(tmp_path / "ui.secret"), str(port)))
+        listening = stack.enter_context(program(node, receiver, str(tmp_path / "page.secret"), str(port)))
         wait_until(lambda: listening.lines, "the receiver listens")
         browser = Browser(port)
         status, page = answer(port, "GET", "/")
@@ -146,6 +147,12 @@ def test_ui_refresh(example, node, tmp_path):
         forged = {"webhook-id": "x", "webhook-timestamp": str(int(time.time())), "webhook-signature": "v1,AAAA"}
         assert answer(port, "POST", "/hooks/schema", "{}", forged)[0] == 401
         assert answer(port, "POST", "/hooks/schema", "{}")[0] == 401
+        # A test is taken, and nothing has changed.
+        before = len(browser.told)
+        assert r.command("test", "sink", "page").stdout == "sink page: delivered\n"
+        s.sql("CREATE TABLE last_one (id int)")
+        wait_until(lambda: "CREATE TABLE public.last_one" in browser.changes(), "the change behind the test")
+        assert [t["changes"] for t in browser.told[before:]] == [["CREATE TABLE public.last_one"]]
         r.stop()
     browser.close()
 
@@ -181,19 +188,20 @@ class Collector(Rsyslog):
         return self.trail.read_text(encoding="utf-8").split("\n")[:-1] if self.trail.exists() else []
 
 
-@pytest.fixture
-def collector(closing, tmp_path):
+@pytest.fixture(params=["localhost", "127.0.0.1"])
+def collector(closing, tmp_path, request):
     if not glob.glob(TLS_DRIVER):
         missing("rsyslogd cannot do TLS: rsyslog-openssl is missing")
     script = os.path.join(EXAMPLES, "audit-trail", "make-certificates.sh")
-    subprocess.run(["sh", script, "localhost"], cwd=tmp_path, check=True, capture_output=True)
+    subprocess.run(["sh", script, request.param], cwd=tmp_path, check=True, capture_output=True)
     made = Collector(tmp_path)
+    made.name = request.param
     closing.callback(made.close)
     return made
 
 
 def test_audit_trail(example, collector, closing, other_files):
-    address = f"localhost:{collector.tls_port}"
+    address = f"{collector.name}:{collector.tls_port}"
     s, r = example("audit-trail", {"logs.example.com:6514": address})
     journald = Datagrams(r.path("journald"))
     closing.callback(journald.close)
@@ -218,11 +226,42 @@ def test_audit_trail(example, collector, closing, other_files):
     assert len(collector.lines()) == 3
 
 
+@pytest.mark.parametrize("name, told", [("logs.example.com", "DNS:logs.example.com"), ("192.0.2.1", "IP Address:192.0.2.1"),
+                                        ("2001:db8::1", "IP Address:2001:DB8:0:0:0:0:0:1")])  # fmt: skip
+def test_certificates(tmp_path, name, told):
+    subprocess.run(["sh", os.path.join(EXAMPLES, "audit-trail", "make-certificates.sh"), name], cwd=tmp_path, check=True, capture_output=True)
+    command = ["openssl", "x509", "-in", "collector.pem", "-noout", "-ext", "subjectAltName"]
+    shown = subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True).stdout
+    assert shown.split("\n")[1].strip() == told
+
+
+def test_no_two_are_in_each_others_way(tmp_path):
+    """README.md's configuration and the examples in files of their own, without the database that each of them has."""
+    with open(os.path.join(ROOT, "README.md"), encoding="utf-8") as f:
+        main = re.search(r"^```jsonc\n(.*?)^```", f.read(), re.MULTILINE | re.DOTALL)[1]
+    (tmp_path / "conf.d").mkdir()
+    (tmp_path / "schemarelay.json").write_text(main, encoding="utf-8")
+    credential(tmp_path, "orders.password", "x")
+    for name in ("ui.secret", "page.secret"):
+        credential(tmp_path, name, SECRET)
+    script = os.path.join(EXAMPLES, "audit-trail", "make-certificates.sh")
+    subprocess.run(["sh", script, "logs.example.com"], cwd=tmp_path, check=True, capture_output=True)
+    for example_name in sorted(os.listdir(EXAMPLES)):
+        target, drop_in = re.findall(r"/etc/(?:schemarelay/conf\.d|systemd/system/schemarelay\.service\.d)/(\S+)", read(f"{example_name}/README.md"))
+        assert (target, drop_in) == (f"{example_name}.json", f"{example_name}.conf")
+        assert f"/{drop_in}:" in read(f"{example_name}/credentials.conf").split("\n", 1)[0]
+        config = {**loads(read(f"{example_name}/schemarelay.json")), "databases": {}}
+        (tmp_path / "conf.d" / target).write_text(json.dumps(config), encoding="utf-8")
+    done = run("check", "--config", str(tmp_path / "schemarelay.json"), CREDENTIALS_DIRECTORY=str(tmp_path))
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
+    assert "1 database, 7 sinks" in done.stdout
+
+
 # --- the local bus ----------------------------------------------------------------------------------
 
 
 def test_local_bus(example, subscribe, tmp_path):
-    s, r = example("local-bus", {"/run/schemarelay/changes.sock": "/run/replaced"})
+    s, r = example("local-bus", {"/run/schemarelay/bus.sock": "/run/replaced"})
     path = r.path("changes.sock")
     r.config["sinks"]["bus"]["path"] = path
     state = tmp_path / "state"

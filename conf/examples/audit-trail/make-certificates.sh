@@ -1,5 +1,6 @@
 #!/bin/sh
-# make-certificates.sh COLLECTOR: an authority, a certificate for the host of that name, and one for the relay, in this directory.
+# make-certificates.sh COLLECTOR: an authority, a certificate for the host of that name or address, and one for the relay, in this
+# directory.
 # For who has no authority yet. ca.key signs more of them; keep it elsewhere.
 set -eu
 [ $# -eq 1 ] || {
@@ -14,9 +15,15 @@ openssl req -x509 $new_key -days 3650 -subj "/CN=schema audit authority" -keyout
 for name in collector relay; do
 	host=$1
 	[ $name = collector ] || host=schemarelay
+	# An address has colons, or nothing but digits and dots.
+	case $host in
+	*:*) kind=IP ;;
+	*[!0-9.]*) kind=DNS ;;
+	*) kind=IP ;;
+	esac
 	# shellcheck disable=SC2086
 	openssl req $new_key -subj "/CN=$host" -keyout $name.key -out $name.csr 2>/dev/null
-	printf 'subjectAltName=DNS:%s\n' "$host" >$name.ext
+	printf 'subjectAltName=%s:%s\n' $kind "$host" >$name.ext
 	openssl x509 -req -in $name.csr -days $days -CA ca.pem -CAkey ca.key -CAcreateserial -extfile $name.ext -out $name.pem 2>/dev/null
 	rm $name.csr $name.ext
 done

@@ -56,7 +56,7 @@ def listen(path, state):
 
 
 def main():
-    path = sys.argv[1] if len(sys.argv) > 1 else "/run/schemarelay/changes.sock"
+    path = sys.argv[1] if len(sys.argv) > 1 else "/run/schemarelay/bus.sock"
     state = sys.argv[2] if len(sys.argv) > 2 else os.path.expanduser("~/.schema-changes")
     while True:
         try:

@@ -35,7 +35,10 @@ function isOurs(headers, body) {
 
 function tell(body) {
 	// A single CloudEvent, or a batch of them.
-	const events = [JSON.parse(body)].flat()
+	const events = [JSON.parse(body)].flat().filter((event) => event.type !== 'schemarelay.test')
+	// Of `schemarelay test sink page`: it has arrived, and nothing has changed.
+	if (events.length === 0)
+		return
 	const message = JSON.stringify({
 		databases: [...new Set(events.map((event) => event.partitionkey))],
 		changes: events.map((event) => `${event.data?.tag ?? event.type} ${event.subject ?? ''}`),
