@@ -102,7 +102,7 @@ void loop_defer(struct loop *l, struct loop_task *t); /* no effect if it waits a
 void loop_task_cancel(struct loop_task *t);
 
 /* Calls fn(@object) between two turns, when no callback is on the stack. @object is no longer
- * used by anybody. -ENOMEM is handled inside (the memory is reserved ahead). */
+ * used by anybody. The grave is embedded in it, so that nothing can fail. */
 struct loop_grave {
 	struct list link;
 	loop_fn fn;

@@ -50,7 +50,7 @@ enum source_condition {
 
 const char *source_state_name(enum source_state s);         /* "backing_off" */
 const char *source_condition_name(enum source_condition c); /* "journal_untrusted" */
-/* What to do about it, one sentence for the log, status and doctor; "" for OK. */
+/* What to do about it, one sentence for the log and the status; "" for OK. */
 const char *source_condition_remedy(enum source_condition c);
 
 /* What a call of on_state tells. Pointers live for the call. */
