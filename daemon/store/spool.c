@@ -42,6 +42,8 @@ static int run_ops(struct spool *sp, struct store_batch *b)
 	r = spool_run(sp, SQL_BEGIN);
 	if (r)
 		return r;
+	/* What was spared before it came here is gone from the history, too. */
+	sp->pruned_through = MAX(sp->pruned_through, b->meta.pruned_through);
 	list_for_each_entry(op, &b->ops, link) {
 		r = spool_write(sp, op);
 		if (r)

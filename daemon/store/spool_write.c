@@ -217,7 +217,6 @@ int spool_write_meta(struct spool *sp, const struct store_batch *b)
 {
 	sqlite3_stmt *st = spool_statement(sp, SQL_SET_META);
 
-	sp->pruned_through = MAX(sp->pruned_through, b->meta.pruned_through);
 	spool_bind_int(sp, st, 1, b->meta.reserved);
 	spool_bind_int(sp, st, 2, sp->pruned_through);
 	spool_bind_int(sp, st, 3, b->meta.clock);

@@ -60,6 +60,7 @@ static void spare(struct store *s, struct store_op *op)
 		return;
 	s->pruned_through = MAX(s->pruned_through, op->change->sequence);
 	store_take_out(s, op);
+	store_touch_meta(s);
 }
 
 void store_spare(struct store *s)
