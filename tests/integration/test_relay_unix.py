@@ -102,6 +102,28 @@ def test_a_socket_that_is_somebody_elses(pg, relay, stage, closing, kind):
         assert json.loads(got)["subject"] == f"public.t{i}"
 
 
+def test_a_test_is_not_ahead_of_what_is_owed(pg, relay, stage, subscribe):
+    """It goes out at once: who has it, and asks for what comes behind it, still gets what was owed before."""
+    s = stage(pg)
+    r = listening(relay, s).start()
+    s.table("before")
+    r.wait_for(lambda: r.admin.sink("socket")["delivered"] == 1, "the first one is delivered")
+    assert r.command("pause", "sink", "socket").returncode == 0
+    reader = subscribe(r.path("socket"), hello=b"{}\n")
+    s.tables("owed", 2)
+    r.wait_for(lambda: r.admin.sink("socket")["owed"] == 2, "two are owed")
+    assert r.command("test", "sink", "socket").returncode == 0
+    wait_until(lambda: reader.received(), "the test")
+    last = reader.received()[-1]
+    assert last["type"] == "schemarelay.test"
+    reader.close()
+    assert r.command("resume", "sink", "socket").returncode == 0
+    r.wait_for(lambda: r.admin.sink("socket")["owed"] == 0, "nothing is owed")
+    back = subscribe(r.path("socket"), hello=json.dumps({"after": last["sequence"]}).encode() + b"\n")
+    wait_until(lambda: len(back.received()) == 2, lambda: f"two changes: {back.received()}")
+    assert [e["subject"] for e in back.received()] == ["public.owed0", "public.owed1"]
+
+
 @pytest.mark.parametrize("then", ["connect", "listen"])
 def test_one_socket_becomes_the_other(some_pg, relay, stage, closing, subscribe, then):
     """What is owed from before goes first, also when the daemon was killed in between: a database's order holds."""

@@ -125,6 +125,58 @@ static void test_up_to_the_newest(void **state)
 	client_done(&a);
 }
 
+/* The sequence of the next line, which is a test. */
+static uint64_t read_test(struct client *c)
+{
+	static const char key[] = "\"sequence\":\"";
+	char *line = client_read(c), *at;
+	uint64_t sequence;
+
+	assert_non_null(strstr(line, "\"type\":\"schemarelay.test\""));
+	at = strstr(line, key);
+	assert_non_null(at);
+	sequence = strtoull(at + sizeof(key) - 1, NULL, 10);
+	free(line);
+	return sequence;
+}
+
+static void submit_test(struct fixture *t, uint64_t sequence)
+{
+	struct change *c;
+
+	assert_int_equal(
+		change_new_test(&c, "bus", "0190b1c2-0000-4000-8000-00000000000a", USEC_PER_SEC),
+		0);
+	c->sequence = sequence;
+	fake_sink_submit(&t->fake, c);
+}
+
+/* A test goes before what the sink is owed, though that was there first: who goes on behind it still gets
+ * that. */
+static void test_goes_on_behind_a_test(void **state)
+{
+	struct fixture *t = *state;
+	struct client a, b;
+	uint64_t seen;
+
+	open_sink(t);
+	client_init(&a, t, "{}\n");
+	submit_test(t, FIRST + 50);
+	assert_int_equal(read_test(&a), 1);
+	submit_n(t, 2);
+	expect_n(&a, 0, 2);
+	submit_test(t, FIRST + 51);
+	seen = read_test(&a);
+	assert_true(seen == FIRST + 1);
+	client_done(&a);
+	t->fake.newest = FIRST + 1;
+	submit(t, "orders", "t2");
+	client_resume(&b, t, seen);
+	submit(t, "orders", "t3");
+	expect_n(&b, 2, 4);
+	client_done(&b);
+}
+
 /* The daemon was started anew: nothing was sent yet, and all is wanted. */
 static void test_after_a_restart(void **state)
 {
@@ -522,6 +574,7 @@ int main(void)
 		TEST(test_nothing_was_missed),
 		TEST(test_something_was_missed),
 		TEST(test_up_to_the_newest),
+		TEST(test_goes_on_behind_a_test),
 		TEST(test_after_a_restart),
 		TEST(test_raw),
 		TEST(test_pages),
