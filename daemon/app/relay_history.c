@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "app/relay.h"
+#include "app/relay_control.h"
 #include "base/error.h"
 
 /* A page of history for a subscriber that resumes; up to LIMIT_SUBSCRIBERS of them at once. */
@@ -19,28 +20,16 @@ static void on_history(void *userdata, struct store_query *q)
 {
 	struct history *h = userdata;
 	struct sink_history *asked = h->asked;
-	const struct config *config = h->relay->config;
-	const char **names = calloc(config->n_databases + 1, sizeof(*names));
 
-	if (!names) {
-		loop_fail(h->relay->loop, error_origin(-ENOMEM));
-		free(h);
-		return;
-	}
-	for (size_t i = 0; i < config->n_databases; i++)
-		names[i] = config->databases[i]->name;
 	asked->impl = NULL;
 	asked->changes = q->changes;
 	asked->n = q->n;
 	asked->more = q->more;
 	asked->incomplete = q->incomplete;
 	asked->failed = q->failed;
-	asked->databases = names;
-	asked->n_databases = config->n_databases;
 	free(h);
 	/* Who asked may be gone after this. */
 	asked->fn(asked->userdata, asked);
-	free(names);
 }
 
 static int history_ask(void *userdata, _unused_ struct sink *s, struct sink_history *asked)
@@ -83,8 +72,17 @@ static void history_cancel(void *userdata, struct sink_history *asked)
 	asked->impl = NULL;
 }
 
+static const char *database_behind(void *userdata, const char *name)
+{
+	const struct relay *r = userdata;
+	size_t i = relay_database_behind(r, name);
+
+	return i < r->n_databases ? r->databases[i]->conf->name : NULL;
+}
+
 void relay_history_init_callbacks(struct sink_callbacks *callbacks)
 {
 	callbacks->history_ask = history_ask;
 	callbacks->history_cancel = history_cancel;
+	callbacks->database_behind = database_behind;
 }

@@ -1,12 +1,16 @@
 #include "sink/resume.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "base/limits.h"
 #include "model/route.h"
 #include "sink/sink.h"
 #include "sink/subscriber.h"
+
+#define RESYNCS_AT_ONCE 128u
 
 struct resume {
 	struct sink *sink;
@@ -14,7 +18,10 @@ struct resume {
 	enum encoding encoding;
 	struct sink_history history; /* `after` moves on with each page */
 	bool asked;                  /* the answer is under way */
-	bool told;                   /* that something is gone */
+	bool telling;                /* resyncs are still to be made, ... */
+	char told[LIMIT_NAME + 1];   /* ... of the databases behind this one, ... */
+	struct loop_task tell;       /* ... some in each turn of the loop */
+	bool is_told;                /* that something is gone; once is enough */
 	bool done;                   /* the last page has come */
 };
 
@@ -46,18 +53,23 @@ static int add_resync(struct resume *r, const char *database, uint64_t sequence)
 	return error_fold(add_line(r, c));
 }
 
-/* Once: what is found to be gone after that was there before the first. */
+/* So many of them; the next ones when it has read these. */
 static int add_resyncs(struct resume *r)
 {
-	struct sink_history *h = &r->history;
+	const struct sink_callbacks *callbacks = r->sink->callbacks;
+	const char *database = "";
 	int k = 0;
 
-	if (r->told)
-		return 0;
-	r->told = true;
-	/* No sequence is 0. */
-	for (size_t i = 0; k == 0 && i < h->n_databases; i++)
-		k = add_resync(r, h->databases[i], MAX(h->after, (uint64_t)1));
+	for (size_t i = 0; k == 0 && i < RESYNCS_AT_ONCE; i++) {
+		database = callbacks->database_behind(callbacks->userdata, r->told);
+		if (!database) {
+			r->telling = false;
+			return 0;
+		}
+		(void)snprintf(r->told, sizeof(r->told), "%s", database);
+		/* No sequence is 0. */
+		k = add_resync(r, database, MAX(r->history.after, (uint64_t)1));
+	}
 	return error_fold(k);
 }
 
@@ -66,11 +78,16 @@ static int add_page(struct resume *r)
 	struct sink_history *h = &r->history;
 	int k = 0;
 
-	if (h->incomplete || h->failed)
-		k = add_resyncs(r);
 	r->done = h->failed || !h->more;
+	/* What is found to be gone after that was there before the first of them. */
+	if ((h->incomplete || h->failed) && !r->is_told) {
+		r->is_told = r->telling = true;
+		/* This page is asked for once more behind them. */
+		r->done = h->failed;
+		return error_fold(add_resyncs(r));
+	}
 	if (h->failed)
-		return error_fold(k);
+		return 0;
 	for (size_t i = 0; k == 0 && i < h->n; i++) {
 		h->after = h->changes[i]->sequence;
 		if (route_matches(&r->sink->conf->match, h->changes[i]))
@@ -93,6 +110,19 @@ static void on_answer(void *userdata, _unused_ struct sink_history *h)
 		loop_fail(l, error_fold(k));
 }
 
+static void on_tell(void *userdata)
+{
+	struct resume *r = userdata;
+	struct loop *l = r->sink->env->loop;
+	int k;
+
+	k = add_resyncs(r);
+	if (k == 0)
+		k = subscriber_send_past(r->to);
+	if (k < 0)
+		loop_fail(l, error_fold(k));
+}
+
 int resume_next(struct resume *r)
 {
 	const struct sink_callbacks *callbacks = r->sink->callbacks;
@@ -100,6 +130,10 @@ int resume_next(struct resume *r)
 
 	if (r->asked)
 		return 0;
+	if (r->telling) {
+		loop_defer(r->sink->env->loop, &r->tell);
+		return 0;
+	}
 	if (r->done || !callbacks->history_ask)
 		return error_fold(subscriber_go_live(r->to));
 	k = callbacks->history_ask(callbacks->userdata, r->sink, &r->history);
@@ -114,6 +148,7 @@ int resume_new(struct resume **ret, struct sink *s, struct subscriber *to, enum 
 
 	if (!r)
 		return error_origin(-ENOMEM);
+	loop_task_init(&r->tell, on_tell, r);
 	r->sink = s;
 	r->to = to;
 	r->encoding = encoding;
@@ -135,6 +170,7 @@ struct resume *resume_free(struct resume *r)
 		return NULL;
 	if (r->asked)
 		r->sink->callbacks->history_cancel(r->sink->callbacks->userdata, &r->history);
+	loop_task_cancel(&r->tell);
 	free(r);
 	return NULL;
 }

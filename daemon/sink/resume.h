@@ -7,8 +7,9 @@
  * what was queued meanwhile.
  *
  * Where the spool no longer holds all of it (or cannot be read), a resync (reason deliveries_dropped) for
- * each database comes first. These are made for this one subscriber; their sequence is what it asked
- * with, so that one that loses the connection asks with the same again, and gets all of them again.
+ * each database comes first. These are made for this one subscriber, some at a time as it reads, for there
+ * may be many databases; their sequence is what it asked with, so that one that loses the connection asks
+ * with the same again, and gets all of them again.
  */
 
 #include <stdint.h>

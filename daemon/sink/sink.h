@@ -98,10 +98,8 @@ struct sink_history {
 	struct change **changes; /* by sequence, ascending; of all databases, whoever got them */
 	size_t n;
 	bool more;       /* there are more behind these */
-	bool incomplete; /* changes behind `after` are gone: of any of these databases */
-	const char *const *databases;
-	size_t n_databases;
-	bool failed; /* it cannot be read now: as if all were gone */
+	bool incomplete; /* changes behind `after` are gone, of any database */
+	bool failed;     /* it cannot be read now: as if all were gone */
 
 	void *impl; /* the owner's; NULL: not asked */
 };
@@ -129,6 +127,9 @@ struct sink_callbacks {
 	 * -ENOMEM. */
 	int (*history_ask)(void *userdata, struct sink *s, struct sink_history *h);
 	void (*history_cancel)(void *userdata, struct sink_history *h);
+	/* The name of the first database behind @name, in the order of strcmp(3), valid until the loop's
+	 * next turn; NULL: there is none. Needed where history_ask is. */
+	const char *(*database_behind)(void *userdata, const char *name);
 	/* Something worth a line in the log that is no change of state (a subscriber dropped). */
 	void (*on_notice)(void *userdata, struct sink *s, int level, const char *message);
 	void *userdata;

@@ -123,7 +123,7 @@ static ssize_t send_some(struct subscriber *s)
 static void count_sent(struct subscriber *s, size_t n)
 {
 	while (n > 0) {
-		size_t left = line_at(s->sending, 0)->bytes->len + 1 - s->n_sent, whole;
+		size_t left = line_at(s->sending, 0)->bytes->len + 1 - s->n_sent;
 
 		if (n < left) {
 			s->n_sent += n;
@@ -131,9 +131,7 @@ static void count_sent(struct subscriber *s, size_t n)
 		}
 		n -= left;
 		s->n_sent = 0;
-		whole = ring_pop(s->sending);
-		if (s->sending == &s->live)
-			s->n_unread -= whole;
+		s->n_unread -= ring_pop(s->sending);
 	}
 }
 
@@ -185,8 +183,14 @@ int subscriber_send(struct subscriber *s)
 
 int subscriber_append_past(struct subscriber *s, struct change *c, const struct bytes *bytes)
 {
+	int r;
+
 	assert(s->state == SUBSCRIBER_RESUMING);
-	return error_fold(ring_push(&s->past, c, bytes));
+	r = ring_push(&s->past, c, bytes);
+	if (r < 0)
+		return error_fold(r);
+	s->n_unread += bytes->len + 1;
+	return 0;
 }
 
 int subscriber_send_past(struct subscriber *s)

@@ -68,7 +68,7 @@ struct subscriber {
 	struct subscriber_ring past, live;
 	struct subscriber_ring *sending; /* whose first line was begun, or NULL */
 	size_t n_sent;                   /* bytes of that line */
-	size_t n_unread;                 /* bytes of the live lines */
+	size_t n_unread;                 /* bytes of the lines of both */
 
 	struct loop_grave grave;
 };
@@ -85,8 +85,8 @@ int subscriber_append(struct subscriber *s, struct change *c,
 /* Sends what was queued, as far as it goes, unless it is not its turn yet. on_end() may be called
  * inside. -ENOMEM. */
 int subscriber_send(struct subscriber *s) _must_check_;
-/* RESUMING: queues a line before the live ones. The owner bounds how many there are: it waits for
- * on_drained(). -ENOMEM. */
+/* RESUMING: queues a line before the live ones, which counts as they do. The owner bounds how many there
+ * are: it waits for on_drained(). -ENOMEM. */
 int subscriber_append_past(struct subscriber *s, struct change *c,
 			   const struct bytes *bytes) _must_check_;
 /* Sends past lines now. on_drained() or on_end() may be called inside. -ENOMEM. */

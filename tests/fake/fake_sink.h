@@ -15,9 +15,9 @@
 struct fake_history {
 	struct change **changes; /* by sequence */
 	size_t n;
-	size_t page;             /* changes in one answer; 0: all */
-	bool incomplete, failed; /* of the answers from now on */
-	const char *databases[4];
+	size_t page;                /* changes in one answer; 0: all */
+	bool incomplete, failed;    /* of the answers from now on */
+	const char *databases[300]; /* by name */
 	size_t n_databases;
 	bool held; /* no answer comes */
 

@@ -318,7 +318,7 @@ static void test_route(void **state)
 	expect_resync(&a, "orders", 3);
 	expect_change(&a, 10, "orders", "a");
 	expect_change(&a, 30, "orders", "b");
-	assert_int_equal(t->fake.history.n_asked, 6);
+	assert_int_equal(t->fake.history.n_asked, 7);
 	client_done(&a);
 	t->fake.conf.match.resync = false;
 	client_resume(&a, t, 4);
@@ -353,6 +353,80 @@ static void test_incomplete(void **state)
 	expect_resync(&b, "orders", 1);
 	expect_n(&b, 0, 5);
 	client_done(&b);
+}
+
+static unsigned int count_lines(const char *s, size_t n)
+{
+	unsigned int lines = 0;
+
+	for (size_t i = 0; i < n; i++)
+		lines += s[i] == '\n';
+	return lines;
+}
+
+static void know_many_databases(struct fixture *t)
+{
+	static char names[ARRAY_SIZE(t->fake.history.databases)][16];
+	struct fake_history *h = &t->fake.history;
+
+	for (h->n_databases = 0; h->n_databases < ARRAY_SIZE(names); h->n_databases++) {
+		(void)snprintf(names[h->n_databases], sizeof(names[0]), "d%05zu", h->n_databases);
+		h->databases[h->n_databases] = names[h->n_databases];
+	}
+}
+
+/* However many databases there are, a turn of the loop makes some resyncs only. */
+static void test_many_databases(void **state)
+{
+	struct fixture *t = *state;
+	struct fake_history *h = &t->fake.history;
+	struct client a;
+
+	open_sink(t);
+	know_many_databases(t);
+	h->incomplete = true;
+	submit_n(t, 2);
+	h->held = true;
+	client_resume(&a, t, 17);
+	client_listen(&a);
+	h->held = false;
+	fake_sink_release(&t->fake);
+	for (unsigned int n = 0, before = 0; n < h->n_databases; before = n) {
+		assert_int_equal(loop_turn(t->fake.loop, false), 0);
+		n = count_lines(a.in.data, a.in.len);
+		assert_true(n <= before + 128);
+	}
+	for (size_t i = 0; i < h->n_databases; i++)
+		expect_resync(&a, h->databases[i], 17);
+	expect_n(&a, 0, 2);
+	submit(t, "crm", "live");
+	expect_change(&a, FIRST + 2, "crm", "live");
+	expect_nothing(&a);
+	client_done(&a);
+}
+
+/* It leaves before all of them were made. */
+static void test_leaves_before_all_is_told(void **state)
+{
+	struct fixture *t = *state;
+	struct fake_history *h = &t->fake.history;
+	struct client a;
+
+	open_sink(t);
+	know_many_databases(t);
+	h->incomplete = true;
+	submit_n(t, 1);
+	h->held = true;
+	client_resume(&a, t, 17);
+	h->held = false;
+	fake_sink_release(&t->fake);
+	assert_int_equal(loop_turn(t->fake.loop, false), 0);
+	fake_sink_close(&t->fake);
+	fake_sink_settle(&t->fake);
+	for (size_t i = 0; i < 128; i++)
+		expect_resync(&a, h->databases[i], 17);
+	expect(&a, NULL);
+	client_done(&a);
 }
 
 /* Something was pruned between two pages. */
@@ -503,7 +577,7 @@ static bool was_dropped(void *userdata)
 	return ((const struct fixture *)userdata)->fake.n_notices > 0;
 }
 
-/* Neither its page nor what comes meanwhile: it is dropped at 8 MiB of that; the page does not count. */
+/* Neither its page nor what comes meanwhile: it is dropped at 8 MiB of both. */
 static void test_who_does_not_read_is_dropped(void **state)
 {
 	struct fixture *t = *state;
@@ -511,6 +585,7 @@ static void test_who_does_not_read_is_dropped(void **state)
 	struct client a;
 
 	open_sink(t);
+	t->fake.history.page = 4;
 	for (unsigned int i = 0; i < 30; i++)
 		submit_big(t, i);
 	client_resume(&a, t, FIRST - 1);
@@ -519,7 +594,7 @@ static void test_who_does_not_read_is_dropped(void **state)
 		submit_big(t, 100 + n);
 		fake_sink_settle(&t->fake);
 	}
-	assert_int_equal(n, LIMIT_SUBSCRIBER_BYTES / 524288);
+	assert_int_equal(n, LIMIT_SUBSCRIBER_BYTES / 524288 - 4);
 	assert_string_equal(t->fake.notice, "a subscriber was dropped: it does not read");
 	assert_int_equal(t->fake.history.n_asked, 1);
 	client_done(&a);
@@ -582,6 +657,8 @@ int main(void)
 		TEST(test_several_at_once),
 		TEST(test_route),
 		TEST(test_incomplete),
+		TEST(test_many_databases),
+		TEST(test_leaves_before_all_is_told),
 		TEST(test_incomplete_later),
 		TEST(test_failed),
 		TEST(test_no_history),
