@@ -38,8 +38,20 @@ static bool is_sslmode(const char *value)
 	return false;
 }
 
+/* As libpq takes it; NULL: it finds none. */
+static const char *database(const PQconninfoOption *options, const PQconninfoOption *defaults)
+{
+	const char *const names[] = { option(options, "dbname"), option(defaults, "dbname"),
+				      option(options, "user"), option(defaults, "user") };
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		if (names[i])
+			return names[i];
+	return NULL;
+}
+
 /* NULL: acceptable. */
-static const char *why_not(const PQconninfoOption *options)
+static const char *why_not(const PQconninfoOption *options, const PQconninfoOption *defaults)
 {
 	static const char *const ours[][2] = {
 		{ "application_name", "application_name is set by the relay: leave it out" },
@@ -68,7 +80,7 @@ static const char *why_not(const PQconninfoOption *options)
 	sslmode = option(options, "sslmode");
 	if (sslmode && !is_sslmode(sslmode))
 		return "sslmode is disable, allow, prefer, require, verify-ca or verify-full";
-	dbname = option(options, "dbname");
+	dbname = database(options, defaults);
 	if (dbname && strcmp(dbname, "template1") == 0)
 		return "a session in template1 makes every CREATE DATABASE fail: name another database";
 	return NULL;
@@ -98,6 +110,7 @@ static bool may_be_shown(const char *error, const char *dsn)
 int pgconn_check_dsn(const char *dsn, bool *ret_has_password, char **ret_message)
 {
 	_cleanup_(free_options) PQconninfoOption *options = NULL;
+	_cleanup_(free_options) PQconninfoOption *defaults = NULL;
 	char *error = NULL;
 	const char *why;
 
@@ -105,8 +118,11 @@ int pgconn_check_dsn(const char *dsn, bool *ret_has_password, char **ret_message
 	if (!options && !error)
 		return error_origin(-ENOMEM);
 	if (options) {
+		defaults = PQconndefaults();
+		if (!defaults)
+			return error_origin(-ENOMEM);
 		*ret_has_password = option(options, "password") || option(options, "sslpassword");
-		why = why_not(options);
+		why = why_not(options, defaults);
 		if (!why)
 			return 0;
 	} else {

@@ -657,6 +657,8 @@ static void test_check_dsn(_unused_ void **state)
 	check("replication=database password=hunter2", false, "ordinary session");
 	check("service=x", false, "service files are not read");
 	check("postgresql://db/template1", false, "CREATE DATABASE");
+	check("host=db user=template1", false, "CREATE DATABASE");
+	check("host=db user=template1 dbname=orders", false, NULL);
 	check("host=db sslpassword=hunter2", true, NULL);
 	check("hots=db", false, "invalid connection option \"hots\"");
 	check("postgresql://db/name?hots=x", false, "invalid URI query parameter: \"hots\"");
@@ -674,6 +676,21 @@ static void test_check_dsn(_unused_ void **state)
 	check("host=db user=u@h hunter=x", false, "not shown");
 	check("host=db password=my hunter2 x=1", false, "not shown");
 	check("postgresql://u:hunter2@[::1/hunter2", false, "not shown");
+}
+
+/* What the string leaves out libpq takes from the environment. */
+static void test_check_dsn_without_a_database(_unused_ void **state)
+{
+	assert_int_equal(setenv("PGUSER", "template1", 1), 0);
+	check("host=db", false, "CREATE DATABASE");
+	check("host=db user=u", false, NULL);
+	assert_int_equal(setenv("PGDATABASE", "orders", 1), 0);
+	check("host=db", false, NULL);
+	assert_int_equal(setenv("PGDATABASE", "template1", 1), 0);
+	check("host=db user=u", false, "CREATE DATABASE");
+	check("host=db user=u dbname=orders", false, NULL);
+	(void)unsetenv("PGDATABASE");
+	(void)unsetenv("PGUSER");
 }
 
 static void test_dsn_host(_unused_ void **state)
@@ -733,6 +750,7 @@ int main(void)
 		TEST(test_a_write_that_takes_long),
 		TEST(test_freed_inside_each_callback),
 		TEST(test_check_dsn),
+		TEST(test_check_dsn_without_a_database),
 		TEST(test_dsn_host),
 	};
 
