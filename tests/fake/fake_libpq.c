@@ -144,6 +144,49 @@ static const char *after(const char *text, const char *prefix)
 	return text && strncmp(text, prefix, n) == 0 ? text + n : NULL;
 }
 
+/* --- notices --- */
+
+static struct pg_result *result_new(ExecStatusType status)
+{
+	struct pg_result *r = calloc(1, sizeof(*r));
+
+	assert_non_null(r);
+	r->status = status;
+	fake.n_results++;
+	return r;
+}
+
+void PQclear(PGresult *r)
+{
+	if (!r)
+		return;
+	fake.n_results--;
+	free(r->text);
+	free((char *)r->sqlstate);
+	free(r);
+}
+
+/* "SQLSTATE:MESSAGE" */
+static struct pg_result *result_error(const char *text, const char *severity)
+{
+	struct pg_result *r = result_new(PGRES_FATAL_ERROR);
+
+	r->sqlstate = strndup(text, 5);
+	r->message = text + 6;
+	r->severity = severity;
+	return r;
+}
+
+static void notice(const PGconn *c, const char *text, const char *severity)
+{
+	PGresult *r = result_error(text, severity);
+
+	/* Without a receiver libpq would write it to standard error. */
+	assert_non_null(c->receiver);
+	c->receiver(c->receiver_arg, r);
+	PQclear(r);
+}
+
 /* --- connecting --- */
 
 static const char *value_of(const char *const *keywords, const char *const *values, const char *key)
@@ -226,6 +269,7 @@ PostgresPollingStatusType PQconnectPoll(PGconn *c)
 	s = next(FAKE_POLL, "PQconnectPoll");
 	text = s->text[0];
 	accept_invitation(c);
+	notice(c, "01000:as a login trigger may raise", "WARNING");
 	if (strcmp(text, "new") == 0) {
 		new_socket(c);
 		text = s->text[1];
@@ -367,37 +411,6 @@ int PQflush(_unused_ PGconn *c)
 
 /* --- receiving --- */
 
-static struct pg_result *result_new(ExecStatusType status)
-{
-	struct pg_result *r = calloc(1, sizeof(*r));
-
-	assert_non_null(r);
-	r->status = status;
-	fake.n_results++;
-	return r;
-}
-
-void PQclear(PGresult *r)
-{
-	if (!r)
-		return;
-	fake.n_results--;
-	free(r->text);
-	free((char *)r->sqlstate);
-	free(r);
-}
-
-/* "SQLSTATE:MESSAGE" */
-static struct pg_result *result_error(const char *text, const char *severity)
-{
-	struct pg_result *r = result_new(PGRES_FATAL_ERROR);
-
-	r->sqlstate = strndup(text, 5);
-	r->message = text + 6;
-	r->severity = severity;
-	return r;
-}
-
 static struct pg_result *result_rows(ExecStatusType status, const char *text)
 {
 	struct pg_result *r = result_new(status);
@@ -431,14 +444,10 @@ int PQconsumeInput(PGconn *c)
 	}
 	for (unsigned int i = 0; i < FAKE_TEXTS && s->text[i]; i++) {
 		const char *goodbye = after(s->text[i], "goodbye:");
-		const char *notice = after(s->text[i], "notice:");
+		const char *warning = after(s->text[i], "notice:");
 
-		if (goodbye || notice) {
-			PGresult *r = result_error(goodbye ? goodbye : notice,
-						   goodbye ? "FATAL" : "WARNING");
-
-			c->receiver(c->receiver_arg, r);
-			PQclear(r);
+		if (goodbye || warning) {
+			notice(c, goodbye ? goodbye : warning, goodbye ? "FATAL" : "WARNING");
 			continue;
 		}
 		assert_in_range(fake.last, 0, QUEUE_MAX - 1);

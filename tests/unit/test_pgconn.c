@@ -11,13 +11,13 @@
 
 #define LONG_ENOUGH (30 * USEC_PER_SEC)
 
-#define CONNECT                          \
-	{ FAKE_CONNECT, { "host=db" } }, \
-	{                                \
-		FAKE_POLL,               \
-		{                        \
-			"ok"             \
-		}                        \
+#define CONNECT                                                \
+	{ FAKE_CONNECT, { "host=db", "keepalives_idle=30" } }, \
+	{                                                      \
+		FAKE_POLL,                                     \
+		{                                              \
+			"ok"                                   \
+		}                                              \
 	}
 #define FINISH                     \
 	{ FAKE_FINISH, { NULL } }, \
@@ -167,8 +167,8 @@ static void test_parameters(_unused_ void **state)
 		{ FAKE_CONNECT,
 		  { "host=db", "hostaddr=192.0.2.9", "password=from file", "user=u",
 		    "application_name=schemarelay", "client_encoding=UTF8", "gssencmode=disable",
-		    "keepalives_idle=7", "keepalives_interval=10", "tcp_user_timeout=60000",
-		    "!sslmode" } },
+		    "keepalives_idle=7", "keepalives_interval=10", "keepalives_count=3",
+		    "tcp_user_timeout=60000", "!sslmode" } },
 		{ FAKE_POLL, { "reading" } },
 		{ FAKE_POLL, { "new", "writing" } },
 		{ FAKE_POLL, { "new", "reading" } },
@@ -487,6 +487,38 @@ static void test_bytes_inside_tls(_unused_ void **state)
 	end(&o, "connected row0=a row0=b done ");
 }
 
+/* Who never stops talking does not hold the loop; and what a quiet socket's TLS still holds is read in
+ * the next turn. */
+static void test_no_more_than_so_much_in_one_turn(_unused_ void **state)
+{
+	enum { ROWS = 70, FIRST = 4 };
+	static struct fake_step script[FIRST + ROWS + 3] = {
+		CONNECT,
+		{ FAKE_SEND, { "SELECT 1" } },
+		{ FAKE_SYNC, { NULL } },
+	};
+	static char rows[ROWS][16];
+	struct owner o = { .run = two, .n_run = 1 };
+
+	for (unsigned int i = 0; i < ROWS; i++) {
+		(void)snprintf(rows[i], sizeof(rows[i]), "row:%u.", i);
+		script[FIRST + i] = (struct fake_step){ FAKE_INPUT, { rows[i] } };
+	}
+	script[FIRST + ROWS] = (struct fake_step){ FAKE_INPUT, { "tuples", "end", "sync" } };
+	script[FIRST + ROWS + 1].call = FAKE_FINISH;
+	begin(&o, script);
+	fake_libpq_tls(ROWS);
+	wait_for(&o, "row0=0.");
+	assert_non_null(strstr(o.told.data, "row0=63."));
+	assert_null(strstr(o.told.data, "row0=64."));
+	assert_int_equal(loop_turn(loop, false), 0);
+	assert_non_null(strstr(o.told.data, "row0=69. done"));
+	o.conn = pgconn_free(o.conn);
+	assert_int_equal(loop_turn(loop, false), 0);
+	strbuf_done(&o.told);
+	fake_libpq_end();
+}
+
 /* --- loss --- */
 
 static void test_no_answer_in_time(_unused_ void **state)
@@ -643,6 +675,8 @@ static void check(const char *dsn, bool password, const char *message)
 
 static void test_check_dsn(_unused_ void **state)
 {
+	(void)unsetenv("PGDATABASE");
+	(void)unsetenv("PGUSER");
 	check("host=db user=u", false, NULL);
 	check("postgresql://u@db/name?sslmode=require", false, NULL);
 	check("postgresql://u:hunter2@db/name", true, NULL);
@@ -742,6 +776,7 @@ int main(void)
 		TEST(test_what_was_not_reached_is_not_prepared),
 		TEST(test_without_single_rows),
 		TEST(test_bytes_inside_tls),
+		TEST(test_no_more_than_so_much_in_one_turn),
 		TEST(test_no_answer_in_time),
 		TEST(test_the_server_says_goodbye),
 		TEST(test_lost_within_a_batch),
