@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -594,6 +595,40 @@ static void test_group_commit(_unused_ void **state)
 	assert_int_equal(store_world_stats(w).n_batches, batches);
 }
 
+static off_t size_of(const char *end)
+{
+	char path[128];
+	struct stat st;
+
+	(void)snprintf(path, sizeof(path), "%s%s", w->path, end);
+	assert_int_equal(stat(path, &st), 0);
+	return st.st_size;
+}
+
+/* Else the log would grow for as long as the daemon lives, and what is in the file would stay old. */
+static void test_checkpoints(_unused_ void **state)
+{
+	enum { ROWS = 80, PADDING = 65536 }; /* 5 MiB: more than 1024 pages */
+	unsigned int n = 0;
+	off_t log = 0;
+
+	for (unsigned int round = 1; round < 5; round++) {
+		for (unsigned int i = 0; i < ROWS; i++) {
+			struct change *c = store_world_row_of("orders", ++n, PADDING);
+
+			(void)store_world_admit(w, c, false, lane);
+		}
+		store_world_flush(w);
+		/* The thread comes to this one when the checkpoint is made. */
+		(void)store_world_admit(w, store_world_row(++n), false, lane);
+		store_world_flush(w);
+		assert_true(size_of("") > (off_t)round * ROWS * PADDING);
+		if (round == 1)
+			log = size_of("-wal");
+		assert_in_range(size_of("-wal"), 1, log + log / 2);
+	}
+}
+
 /* A callback's failure is the loop's. */
 static void test_callbacks_fail(_unused_ void **state)
 {
@@ -634,6 +669,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_cursor_waits_for_changes, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_gone, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_group_commit, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_checkpoints, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_callbacks_fail, set_up, tear_down),
 	};
 
