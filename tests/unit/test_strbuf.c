@@ -168,6 +168,15 @@ static void test_steal(_unused_ void **state)
 	free(s);
 }
 
+/* Else each test that lets memory run out would return, and nobody would see it. */
+static void test_memory_can_be_made_to_fail(_unused_ void **state)
+{
+	const char *preload = getenv("LD_PRELOAD");
+	bool foreign = preload && strstr(preload, "vgpreload"); /* valgrind */
+
+	assert_int_equal(fake_malloc_works(), !SANITIZED && !foreign);
+}
+
 static void test_no_memory(_unused_ void **state)
 {
 	_cleanup_(strbuf_done) struct strbuf b = STRBUF_INIT;
@@ -200,6 +209,7 @@ int main(void)
 		cmocka_unit_test(test_consume),
 		cmocka_unit_test(test_reset_keeps_the_memory),
 		cmocka_unit_test(test_steal),
+		cmocka_unit_test(test_memory_can_be_made_to_fail),
 		cmocka_unit_test(test_no_memory),
 	};
 
