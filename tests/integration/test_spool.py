@@ -15,6 +15,7 @@ import pytest
 from harness import bulk
 from harness.changes import arrived, check_events, resyncs, wait_all
 from harness.fixtures import missing
+from harness.relay import binary
 from harness.trail import Resuming, check_trail, of_events
 from harness.wait import wait_until
 from harness.webhook import Answer
@@ -412,6 +413,35 @@ def test_the_clock_is_stepped(some_pg, relay, stage, webhooks, tmp_path):
     assert not r.log_contains("gave up")
     hook.default = 204
     wait_all({"one": s}, [hook])
+
+
+# --- a disk that does not answer --------------------------------------------------------------------------
+
+
+def test_a_disk_that_hangs(some_pg, relay, stage, webhooks, tmp_path):
+    """The loop lives on, but nothing is kept: health says so, and the watchdog is not fed."""
+    s = stage(some_pg)
+    hangs = tmp_path / "hangs"
+    preload = Path(binary()).parent.parent / "tests" / "integration" / "preload_hang.so"
+    assert preload.exists()
+    env = {"LD_PRELOAD": str(preload), "HANG_FILE": str(hangs), "WATCHDOG_USEC": "300000"}
+    r = relay(env=env, databases={"one": s.conf}, sinks={"hook": hook_to(webhooks(default=503))})
+    # Its clock jumps, and everything that it waits for is late.
+    r.expect(UNWELL).tolerate("").start()
+    fed = r.notifications
+    fed.wait_for("WATCHDOG", "1", count=4)
+    assert r.admin.get("/healthz").status == 200
+    hangs.touch()
+    s.table("owed")
+    told = wait_until(lambda: next((a for a in [r.admin.get("/healthz")] if a.status == 503), None), "ill health")
+    assert told.problem() == "the spool's thread hangs: the disk does not answer"
+    time.sleep(0.2)  # one that was sent before
+    n = len(fed.having("WATCHDOG"))
+    time.sleep(1)
+    assert len(fed.having("WATCHDOG")) == n
+    hangs.unlink()
+    wait_until(lambda: r.admin.get("/healthz").status == 200, "health")
+    fed.wait_for("WATCHDOG", "1", count=n + 4)
 
 
 # --- whatever order they commit in --------------------------------------------------------------------
