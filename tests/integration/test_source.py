@@ -124,10 +124,14 @@ def test_back_pressure(pg, source, database):
     db = database(pg)
     s = source(pg.dsn(db)).wait_listening()
     s.tell("block")
+    # More than sockets hold: what a listener does not read stays in the queue that all databases share.
+    for i in range(32):
+        pg.sql("SELECT pg_notify('schema_changed', i || repeat('x', 7900)) FROM generate_series(1, 128) i", db)
     pg.sql("CREATE TABLE one (a int); CREATE TABLE two (a int)", db)
     quiet(s, 1)
     assert s.changes == []
     assert s.state["state"] == "listening"
+    wait_until(lambda: pg.sql("SELECT pg_notification_queue_usage()") == [(0.0,)], "an empty queue")
     s.tell("unblock")
     s.tell("wake")
     s.wait_objects(names("one", "two"))
@@ -162,6 +166,8 @@ def test_over_a_unix_socket(pg, source, database):
 
 
 # what stands in the way of reading
+
+WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s AND wait_event_type = 'Lock'"
 
 
 def test_a_row_that_is_too_large_is_delivered_as_incomplete(pg, source, database):
@@ -222,7 +228,7 @@ def test_a_locked_journal_is_waited_for(pg, source, database):
         create(c, "one")
         with c.cursor() as cursor:
             cursor.execute("LOCK schema_notifications.meta IN ACCESS EXCLUSIVE MODE")
-        time.sleep(0.5)  # a heartbeat finds the lock
+        wait_until(lambda: pg.sql(WAITING, args=(db,)) == [(1,)], "a heartbeat that finds the lock")
         c.commit()
     s.wait_objects(names("one"))
     assert s.state["state"] == "listening"
@@ -235,7 +241,7 @@ def test_a_cancelled_read_is_no_failure(pg, source, database):
         create(c, "one")
         with c.cursor() as cursor:
             cursor.execute("LOCK schema_notifications.meta IN ACCESS EXCLUSIVE MODE")
-        query = "SELECT count(pg_cancel_backend(pid)) FROM pg_stat_activity WHERE datname = %s AND wait_event_type = 'Lock'"
+        query = WAITING.replace("count(*)", "count(pg_cancel_backend(pid))")
         wait_until(lambda: pg.sql(query, args=(db,)) == [(1,)], "a read that waits")
         c.commit()
     s.wait_objects(names("one"))

@@ -275,7 +275,7 @@ def test_other_channels_alone_leave_the_journal_alone(pg, source, database):
     assert s.changes == []
 
 
-def test_wrong_password_database_and_address(pg, source, database, closing):
+def test_wrong_password_database_and_address(pg, source, database):
     db = database(pg)
     s = source(pg.dsn("no_such_database")).wait_state("backing_off")
     assert s.state["sqlstate"] == "3D000"
@@ -285,24 +285,42 @@ def test_wrong_password_database_and_address(pg, source, database, closing):
     assert "refused" in s.state["error"]
     s = source("host=no-such-host.invalid user=x").wait_state("backing_off")
     assert s.state["error"].startswith("no-such-host.invalid: ")
-    assert closing
+
+
+def test_a_wrong_password(pg, source, own_server):
+    server = own_server(pg, password_encryption="scram-sha-256")
+    server.create_database("a")
+    server.sql("CREATE ROLE reader LOGIN PASSWORD 'right' IN ROLE pg_monitor")
+    with open(os.path.join(server.data, "pg_hba.conf"), "r+", encoding="ascii") as f:
+        rules = f.read()
+        f.seek(0)
+        f.write("host all reader all scram-sha-256\n" + rules)
+    server.sql("SELECT pg_reload_conf()")
+    dsn = server.dsn("a", user="reader")
+    s = source(dsn, "--password=wrong").wait_state("backing_off", "auth_failed")
+    assert s.state["sqlstate"] == "28P01"
+    assert "password authentication failed" in s.state["error"]
+    source(dsn, "--password=right").wait_listening()
 
 
 # what stands between
 
 
-def test_tls(pg, source, own_server, certificate):
-    """More than a TLS record holds at once: some of it waits decrypted while the socket is quiet."""
-    server = own_server(pg)
+def encrypted(server, certificate, key):
     server.stop()
-    for name, path in (("server.crt", certificate[0]), ("server.key", certificate[1])):
+    for name, path in (("server.crt", certificate), ("server.key", key)):
         target = os.path.join(server.data, name)
         shutil.copy(path, target)
         os.chmod(target, 0o600)
         if server.user:
             os.chown(target, server.user.pw_uid, server.user.pw_gid)
     server.settings["ssl"] = "on"
-    server.start()
+    return server.start()
+
+
+def test_tls(pg, source, own_server, certificate):
+    """More than a TLS record holds at once: some of it waits decrypted while the socket is quiet."""
+    server = encrypted(own_server(pg), *certificate)
     server.create_database("a")
     with contextlib.closing(server.connect("a", autocommit=False)) as c:
         create(c, *(f"t{i}" for i in range(300)))
@@ -316,6 +334,19 @@ def test_tls(pg, source, own_server, certificate):
     for i in range(50):
         server.sql(f"CREATE TABLE u{i} (a int)", "a")
     s.wait(lambda: s.objects[-50:] == names(*(f"u{i}" for i in range(50))), "what came while it listened")
+
+
+def test_tls_says_who_the_server_is(pg, source, own_server, authorities):
+    """A container's certificate is for its name, which only the relay's hostaddr makes reachable."""
+    authority = authorities()
+    server = encrypted(own_server(pg), *authority.issue("server", names="DNS:orders.example"))
+    server.create_database("a")
+    verify = f"hostaddr=127.0.0.1 port={server.port} dbname=a user=postgres sslmode=verify-full sslrootcert="
+    source(f"host=orders.example {verify}{authority.ca_file}").wait_listening()
+    s = source(f"host=other.example {verify}{authority.ca_file}").wait_state("backing_off")
+    assert 'server certificate for "orders.example" does not match host name "other.example"' in s.state["error"]
+    s = source(f"host=orders.example {verify}{authorities().ca_file}").wait_state("backing_off")
+    assert "certificate verify failed" in s.state["error"]
 
 
 def test_behind_a_pooler_that_shares_sessions(pg, source, database, pooler):
