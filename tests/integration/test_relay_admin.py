@@ -13,7 +13,7 @@ import pytest
 
 from harness.changes import wait_all
 from harness.fixtures import missing
-from harness.postgres import ROOT
+from harness.postgres import ROOT, free_port
 from harness.relay import binary, environment, run
 from harness.wait import wait_until
 
@@ -28,7 +28,7 @@ def test_status(pg, relay, stage, webhooks):
     good, down = stage(pg), stage(pg)
     well, failing = webhooks(), webhooks(default=503)
     sinks = {"well": hook_to(well), "failing": hook_to(failing, match={"resync": False})}
-    r = relay(databases={"good": good.conf, "down": down.conf, "lost": {"dsn": "host=127.0.0.1 port=1 dbname=x user=x"}}, sinks=sinks)
+    r = relay(databases={"good": good.conf, "down": down.conf, "lost": {"dsn": f"host=127.0.0.1 port={free_port()} dbname=x user=x"}}, sinks=sinks)
     r.expect('database "lost": ', 'sink "failing": HTTP 503').start(listening=False)
     r.wait_listening("good")
     good.tables("t", 3)
@@ -145,7 +145,7 @@ def test_who_may(relay):
     told = os.stat(r.path("a.sock"))
     assert stat.S_ISSOCK(told.st_mode) and stat.S_IMODE(told.st_mode) == 0o620
     if os.geteuid() != 0:
-        pytest.skip("the rest wants root")
+        missing("the rest wants root")
     assert told.st_gid == 12345
     # A user who may not is told what to do; so is one who cannot read the configuration. (Ours may lie where nobody else may look.)
     program = shutil.copy(binary(), r.path("schemarelay"))

@@ -7,6 +7,7 @@ import re
 import pytest
 
 from harness.changes import wait_all
+from harness.postgres import free_port
 from harness.rawhttp import hang
 from harness.wait import wait_until
 
@@ -57,7 +58,8 @@ def test_reconnect(pg, relay, stage, webhook):
 
 
 def test_reconnect_ends_a_long_wait(relay):
-    r = relay(databases={"gone": {"dsn": "host=127.0.0.1 port=1 dbname=x user=x", "backoff": {"initial": "60s", "max": "60s"}}})
+    dsn = f"host=127.0.0.1 port={free_port()} dbname=x user=x"
+    r = relay(databases={"gone": {"dsn": dsn, "backoff": {"initial": "60s", "max": "60s"}}})
     r.expect('database "gone"').start(listening=False)
     assert r.admin.database("gone")["retry_in_seconds"] > 10
     r.admin.post("/api/v1/databases/gone/reconnect")

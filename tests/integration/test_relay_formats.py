@@ -13,7 +13,7 @@ from datetime import datetime, timezone
 
 import pytest
 
-from harness import manpage, namespace
+from harness import manpage
 from harness.capture import Datagrams, Stream
 from harness.database import Listener
 from harness.wait import wait_until
@@ -100,7 +100,7 @@ class Correspondence:
 class World:
     """The database of the page, and a daemon with a sink for each form."""
 
-    def __init__(self, server, relay, webhooks, closing):
+    def __init__(self, server, relay, webhooks, closing, other_files):
         self.server = server
         self.closing = closing
         self.page = manpage.source(PAGE)
@@ -116,7 +116,7 @@ class World:
         self.r.expect("a resync goes to every sink")
         self.udp, self.tcp = self.open(Datagrams()), self.open(Stream())
         self.local, self.journald = self.open(Datagrams(self.r.path("devlog"))), self.open(Datagrams(self.r.path("journald")))
-        self.r.prefix = namespace.with_journald(self.journald.address)
+        self.r.prefix = other_files.with_journald(self.journald.address)
         self.hooks = {name: webhooks() for name in ("structured", "binary", "raw", "batch")}
         self.configure()
 
@@ -174,8 +174,7 @@ class World:
 
 @pytest.fixture
 def world(pg, relay, webhooks, closing, other_files):
-    assert other_files is namespace
-    return World(pg, relay, webhooks, closing)
+    return World(pg, relay, webhooks, closing, other_files)
 
 
 def lengthened(text):

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from harness.changes import wait_all
-from harness.postgres import ROOT
+from harness.postgres import ROOT, free_port
 from harness.relay import run
 
 
@@ -92,7 +92,7 @@ def test_the_shipped_configuration_is_good():
 
 def test_no_password_is_shown(tmp_path, relay):
     secret = "geheimnis"
-    r = relay(databases={"a": {"dsn": f"host=127.0.0.1 port=1 dbname=a user=b password={secret}"}})
+    r = relay(databases={"a": {"dsn": f"host=127.0.0.1 port={free_port()} dbname=a user=b password={secret}"}})
     r.expect(r"databases\.a.*password_file", r'database "a": .*next try').start(listening=False)
     r.wait_log(r'database "a": .*next try')
     r.stop()

@@ -121,7 +121,11 @@ def honest_ddl(db, cursor, name="honest"):
 
 
 def expect_honest_rows(db, role, name="honest"):
-    rows = db.rows()
+    check_honest_rows(db, role, db.rows(), name)
+    assert db.left_over() == 0
+
+
+def check_honest_rows(db, role, rows, name="honest"):
     assert [(r["tag"], objects(r)) for r in rows] == [
         ("CREATE TABLE", [("table", f"evil.{name}", "CREATE TABLE")]),
         ("ALTER TABLE", [("table", f"evil.{name}", "ALTER TABLE"), ("table column", f"evil.{name}.b", "DROP TABLE COLUMN")]),
@@ -132,19 +136,23 @@ def expect_honest_rows(db, role, name="honest"):
         assert "incomplete" not in row and "truncated" not in row
         made = datetime.datetime.strptime(row["timestamp"] + "+0000", "%Y-%m-%dT%H:%M:%S.%fZ%z")
         assert abs((now - made).total_seconds()) < 60
-    assert db.left_over() == 0
+
+
+# Not theirs to set; not in this version; or not on this machine.
+NOT_THEIRS = (psycopg2.errors.InsufficientPrivilege, psycopg2.errors.UndefinedObject, psycopg2.errors.FeatureNotSupported)
+
+
+def debug_parallel(db):
+    return "SET debug_parallel_query" if db.server.major >= 16 else "SET force_parallel_mode"
 
 
 def test_settings(db, attacker):
     for setting in SETTINGS:
-        parallel = "SET debug_parallel_query" if db.server.major >= 16 else "SET force_parallel_mode"
         with Listener(db) as listener, db.session(attacker) as cursor:
-            for statement in setting.format(debug_parallel=parallel).split("; "):
+            for statement in setting.format(debug_parallel=debug_parallel(db)).split("; "):
                 try:
                     cursor.execute(statement)
-                except (psycopg2.errors.InsufficientPrivilege, psycopg2.errors.UndefinedObject,
-                        psycopg2.errors.FeatureNotSupported):
-                    # Not theirs to set; not in this version; or not on this machine.
+                except NOT_THEIRS:
                     pass
             honest_ddl(db, cursor)
             assert len(listener.heard(3)) == 3, setting
@@ -244,11 +252,30 @@ def test_settings_that_are_not_theirs(db, attacker):
 
 
 def test_settings_of_the_role_and_the_database(db, attacker):
-    db.sql(f"ALTER ROLE {attacker} SET search_path = evil, pg_catalog", user=attacker)
-    db.sql(f"ALTER ROLE {attacker} SET quote_all_identifiers = on", user=attacker)
-    with db.session(attacker) as cursor:
-        honest_ddl(db, cursor)
-    expect_honest_rows(db, attacker)
+    """What is in force when the session begins."""
+    owner = db.value("SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = current_database()")
+    whose = f"DATABASE {db.name}" if owner == attacker else f"ROLE {attacker}"
+    kept = []
+    with db.session(attacker) as master:
+        for setting in SETTINGS:
+            for statement in setting.format(debug_parallel=debug_parallel(db)).split("; "):
+                try:
+                    if " = " in statement:
+                        master.execute(f"ALTER {whose} {statement}")
+                        kept.append(statement)
+                except NOT_THEIRS:
+                    pass
+            with db.session(attacker) as cursor:
+                honest_ddl(db, cursor)
+            master.execute(f"ALTER {whose} RESET ALL")
+    assert len(kept) > 60, kept
+    rows = db.rows()
+    for i, setting in enumerate(SETTINGS):
+        try:
+            check_honest_rows(db, attacker, rows[3 * i:3 * i + 3])
+        except AssertionError as error:
+            raise AssertionError(setting) from error
+    assert len(rows) == 3 * len(SETTINGS) and db.left_over() == 0
 
 
 WITHOUT_STRINGS = re.compile(r"--[^\n]*|'(?:[^']|'')*'")

@@ -315,9 +315,9 @@ def test_publication_for_all_tables(pg):
         assert meta(publisher)[0][3] is not None and meta(subscriber)[0][3] is None
         # A published row arrives, and is no row of the subscriber's.
         assert subscriber.value("SELECT count(*) FROM schema_notifications.journal WHERE payload->>'tag' = 'CREATE VIEW'") == 1
-        assert own_rows(subscriber) == ["CREATE TABLE", "CREATE SUBSCRIPTION"][:len(own_rows(subscriber))]
+        assert own_rows(subscriber) == ["CREATE TABLE", "CREATE SUBSCRIPTION"]
         subscriber.sql("CREATE TABLE mine (a int); DROP TABLE mine")
-        assert own_rows(subscriber)[-2:] == ["CREATE TABLE", "DROP TABLE"]
+        assert own_rows(subscriber)[2:] == ["CREATE TABLE", "DROP TABLE"]
         assert "ERROR" not in server.log_text()
         subscriber.sql("ALTER SUBSCRIPTION one DISABLE")
         subscriber.sql("ALTER SUBSCRIPTION one SET (slot_name = NONE)")

@@ -187,6 +187,11 @@ def test_exposure():
     assert level <= 1.3, told
 
 
+def test_an_audit_trail_is_not_thinned_out(machine):
+    """journald drops what comes beyond 10,000 messages in 30 s, unless told not to."""
+    assert machine.show("LogRateLimitIntervalUSec") == "0"
+
+
 def test_verify_is_silent(machine):
     done = machine.run("systemd-analyze", "verify", UNIT)
     assert not done.stdout and not done.stderr

@@ -61,8 +61,7 @@ def closing():
 @pytest.fixture
 def relay(request, closing):
     """Makes daemons: relay(databases=..., sinks=...). Those that still run when the test has passed must stop with status 0;
-    they do so before what they speak to is closed."""
-    assert closing
+    they do so before what they speak to is closed, hence @closing."""
     made = []
 
     def make(**config):
