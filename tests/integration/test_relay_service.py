@@ -179,5 +179,8 @@ def test_meson_install_puts_files_where_a_distribution_would(tmp_path):
     assert "/etc/schemarelay/schemarelay.json" in (tmp_path / "usr/share/man/man5/schemarelay.conf.5").read_text()
     assert os.access(tmp_path / "usr/share/doc/schemarelay/examples/local-bus/listen.py", os.X_OK)
     assert os.access(tmp_path / "usr/bin/schemarelay", os.X_OK)
+    for page in tmp_path.rglob("*.md"):
+        for link in re.findall(r"\]\((?!\w+:|#)([^)#\s]+)", page.read_text(encoding="utf-8")):
+            assert (page.parent / link).exists(), f"{page.relative_to(tmp_path)}: there is no {link}"
     assert run("check", "--config", str(tmp_path / "etc/schemarelay/schemarelay.json")).returncode == 0
     assert str(tmp_path) not in unit
