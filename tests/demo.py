@@ -260,7 +260,7 @@ class Demonstration:
             f"  psql '{dsn}' \\\n       -c 'CREATE TABLE mine (id int)'\n\n"
             f"The relay's configuration and log: {self.relay.config_path}\n"
             f"                                   {self.relay.log_path}\n"
-            "Ctrl-C ends it, and leaves nothing behind.\n"
+            "Ctrl-C ends it, and leaves nothing of this behind.\n"
         )
         self.screen.head()
 

@@ -5,7 +5,8 @@
 #
 # As root, or as a user with sudo (asked only when a package is missing). It installs what is missing, builds into build-demo/,
 # and starts a PostgreSQL of its own, the relay, a webhook receiver, a Unix-socket reader and a syslog reader: in
-# directories of their own below /tmp, on free ports of 127.0.0.1. All of it is gone when it ends, however it ends.
+# directories of their own below /tmp, on free ports of 127.0.0.1. All of it is gone when it ends, however it ends; the packages,
+# build-demo/ and build-logs/ stay.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 # shellcheck source=tests/lib.sh

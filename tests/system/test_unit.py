@@ -564,3 +564,21 @@ def test_each_change_of_state_is_one_entry(machine, service):
     service.hook.default = 204
     well = wait_until(lambda: [e for e in machine.journal(after) if e.get("MESSAGE_ID") == WELL], "an entry about the sink")
     assert len(well) == 1 and well[0]["SCHEMARELAY_SINK"] == "hook" and well[0]["SCHEMARELAY_STATE"] == "open"
+
+
+# --- the end of it: the last test, for it takes all away --------------------------------------------
+
+
+def test_removing(machine, service):
+    """As README.md says."""
+    service.start()
+    assert machine.run("systemctl", "enable", UNIT).returncode == 0
+    assert os.path.exists(machine.path("/var/lib/private/schemarelay/spool.db"))
+    machine.systemctl("disable", "--now", UNIT)
+    machine.systemctl("clean", "--what=state", UNIT)
+    assert [p for p in ("/var/lib/schemarelay", "/var/lib/private/schemarelay") if os.path.lexists(machine.path(p))] == []
+    for database in ("one", "two"):
+        machine.run("psql", "-X", "-v", "ON_ERROR_STOP=1", "-d", database, "-f", "/usr/share/schemarelay/sql/uninstall.sql",
+                    user="postgres")  # fmt: skip
+        assert machine.sql("SELECT to_regnamespace('schema_notifications'), count(*) FROM pg_event_trigger", database) == "|0"
+    machine.sql("DROP ROLE schemarelay")
