@@ -171,6 +171,7 @@ struct sink {
 	int last_status;
 	char last_error[256];
 	uint64_t n_delivered, n_retries, n_rejected, n_expired;
+	uint64_t n_subscribers_dropped, n_subscribers_refused; /* of its own socket */
 };
 
 /* The registry. */

@@ -109,8 +109,10 @@ static void on_end(void *userdata, struct subscriber *which, const char *why)
 
 	u->n_subscribers--;
 	(void)remove_subscriber(which);
-	if (why)
-		notice(u, LOG_WARNING, "a subscriber was dropped: %s", why);
+	if (!why)
+		return;
+	u->sink->n_subscribers_dropped++;
+	notice(u, LOG_WARNING, "a subscriber was dropped: %s", why);
 }
 
 /* Those that are deaf are not watched: they may have left long ago. */
@@ -124,17 +126,76 @@ static void remove_left(struct unix_sink *u)
 	}
 }
 
+/* --- places --- */
+
+static uid_t peer_uid(int fd)
+{
+	struct ucred peer = { .uid = (uid_t)-1 };
+	socklen_t n = sizeof(peer);
+
+	(void)getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &n);
+	return peer.uid;
+}
+
+static unsigned int places_of(const struct unix_sink *u, uid_t uid)
+{
+	const struct subscriber *s;
+	unsigned int n = 0;
+
+	list_for_each_entry(s, &u->subscribers, link)
+		n += s->uid == uid;
+	return n;
+}
+
+/* The newest one of the user who has most places, if these are more than @uid would have: no user can keep
+ * the others out, and no two can take a place from each other again and again. NULL: nobody. */
+static struct subscriber *who_gives_way(struct unix_sink *u, uid_t uid)
+{
+	unsigned int n, most = places_of(u, uid) + 1;
+	struct subscriber *s, *found = NULL;
+
+	/* In the order of their coming. */
+	list_for_each_entry(s, &u->subscribers, link) {
+		n = places_of(u, s->uid);
+		if (n > most || (found && s->uid == found->uid)) {
+			found = s;
+			most = n;
+		}
+	}
+	return found;
+}
+
+/* Whether there is a place for one more. */
+static bool make_place(struct unix_sink *u, uid_t uid)
+{
+	struct subscriber *s;
+	char why[128];
+
+	if (u->n_subscribers == LIMIT_SUBSCRIBERS)
+		remove_left(u);
+	if (u->n_subscribers < LIMIT_SUBSCRIBERS)
+		return true;
+	s = who_gives_way(u, uid);
+	if (!s)
+		return false;
+	(void)snprintf(why, sizeof(why),
+		       "user %u has %u of the %u places, and another user's program came",
+		       (unsigned int)s->uid, places_of(u, s->uid), LIMIT_SUBSCRIBERS);
+	on_end(u, s, why);
+	return true;
+}
+
 /* --- accepting --- */
 
 static int add_subscriber(struct unix_sink *u, int fd)
 {
+	uid_t uid = peer_uid(fd);
 	struct subscriber *s;
 	int r;
 
-	if (u->n_subscribers == LIMIT_SUBSCRIBERS)
-		remove_left(u);
-	if (u->n_subscribers == LIMIT_SUBSCRIBERS) {
+	if (!make_place(u, uid)) {
 		(void)close_fd(fd);
+		u->sink->n_subscribers_refused++;
 		notice(u, LOG_WARNING, "a subscriber was refused: %u are connected",
 		       LIMIT_SUBSCRIBERS);
 		return 0;
@@ -143,6 +204,7 @@ static int add_subscriber(struct unix_sink *u, int fd)
 	if (r < 0)
 		return error_fold(r);
 	s->newest = u->newest;
+	s->uid = uid;
 	list_append(&u->subscribers, &s->link);
 	u->n_subscribers++;
 	return 0;

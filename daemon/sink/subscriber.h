@@ -15,6 +15,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "base/list.h"
 #include "base/macro.h"
@@ -53,7 +54,8 @@ enum subscriber_state { SUBSCRIBER_GREETING, SUBSCRIBER_RESUMING, SUBSCRIBER_LIV
 struct subscriber {
 	struct list link; /* the owner's */
 	uint64_t newest;  /* the owner's: the last sequence that was sent before it came; 0: none */
-	void *resume;     /* the owner's, too */
+	void *resume;     /* the owner's, too, ... */
+	uid_t uid;        /* ... as is this */
 
 	struct loop *loop;
 	const struct subscriber_callbacks *callbacks;

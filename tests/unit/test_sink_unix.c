@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <syslog.h>
 #include <unistd.h>
 
@@ -400,6 +401,67 @@ static bool subscriber_waits(int fd)
 	return poll(&p, 1, 0) == 0;
 }
 
+/* Connections of that user. */
+static void connect_as(struct fixture *t, uid_t uid, int *fds, unsigned int n)
+{
+	assert_int_equal(seteuid(uid), 0);
+	for (unsigned int i = 0; i < n; i++) {
+		fds[i] = client_connect(t->path);
+		fake_sink_settle(&t->fake);
+	}
+	assert_int_equal(seteuid(0), 0);
+}
+
+/* No user can keep all places for himself: his newest connection gives way, but to no other of his, and to
+ * nobody who would then have as many. */
+static void test_places_of_users(void **state)
+{
+	enum { A = 1001, B = 1002, C = 1003 };
+	struct fixture *t = *state;
+	int a[LIMIT_SUBSCRIBERS], b[LIMIT_SUBSCRIBERS / 2 + 1], c, again;
+
+	if (geteuid() != 0) {
+		skip();
+		return;
+	}
+	assert_int_equal(chmod(t->directory, 0755), 0);
+	t->fake.conf.unix_.permissions = 0666;
+	open_sink(t);
+	connect_as(t, A, a, LIMIT_SUBSCRIBERS);
+	for (unsigned int i = 0; i < LIMIT_SUBSCRIBERS / 2; i++) {
+		connect_as(t, B, &b[i], 1);
+		assert_true(subscriber_waits(b[i]));
+		assert_false(subscriber_waits(a[LIMIT_SUBSCRIBERS - 1 - i]));
+		assert_true(subscriber_waits(a[LIMIT_SUBSCRIBERS - 2 - i]));
+	}
+	assert_int_equal(t->fake.sink.n_subscribers_dropped, LIMIT_SUBSCRIBERS / 2);
+	assert_int_equal(t->fake.sink.n_subscribers_refused, 0);
+	assert_int_equal(t->fake.notice_level, LOG_WARNING);
+	assert_string_equal(t->fake.notice, "a subscriber was dropped: user 1001 has 256 of the "
+					    "256 places, and another user's program came");
+	/* Half of them each. */
+	connect_as(t, B, &b[LIMIT_SUBSCRIBERS / 2], 1);
+	assert_false(subscriber_waits(b[LIMIT_SUBSCRIBERS / 2]));
+	assert_int_equal(t->fake.sink.n_subscribers_refused, 1);
+	connect_as(t, A, &c, 1);
+	assert_false(subscriber_waits(c));
+	(void)close(c);
+	assert_int_equal(t->fake.sink.n_subscribers_refused, 2);
+	connect_as(t, C, &c, 1);
+	assert_true(subscriber_waits(c));
+	assert_int_equal(t->fake.sink.n_subscribers_dropped, LIMIT_SUBSCRIBERS / 2 + 1);
+	/* Who has lost a place does not take it from the one who has one more. */
+	connect_as(t, A, &again, 1);
+	assert_false(subscriber_waits(again));
+	(void)close(again);
+	(void)close(c);
+	for (unsigned int i = 0; i < LIMIT_SUBSCRIBERS; i++)
+		(void)close(a[i]);
+	for (unsigned int i = 0; i < ARRAY_SIZE(b); i++)
+		(void)close(b[i]);
+	fake_sink_settle(&t->fake);
+}
+
 static void test_no_file_descriptor_is_left(void **state)
 {
 	struct fixture *t = *state;
@@ -538,6 +600,7 @@ int main(void)
 		TEST(test_a_slow_reader_gets_all_bytes),
 		TEST(test_who_does_not_read_is_dropped),
 		TEST(test_so_many_subscribers),
+		TEST(test_places_of_users),
 		TEST(test_no_file_descriptor_is_left),
 		TEST(test_without_memory),
 	};
