@@ -127,6 +127,16 @@ static void add_admin_refused(struct sample *s)
 	add_number(s, httpd_get_stats(s->admin->httpd).n_refused);
 }
 
+static void add_admin_invalid(struct sample *s)
+{
+	add_number(s, httpd_get_stats(s->admin->httpd).n_invalid);
+}
+
+static void add_admin_deaf(struct sample *s)
+{
+	add_number(s, httpd_get_stats(s->admin->httpd).n_deaf);
+}
+
 /* --- databases --------------------------------------------------------------------------------- */
 
 static void add_up(struct sample *s)
@@ -231,6 +241,17 @@ static void add_oldest_age(struct sample *s)
 	add_duration(s, age == USEC_INFINITY ? 0 : age);
 }
 
+/* Of sinks that programs connect to. */
+static void add_subscribers_lost(struct sample *s)
+{
+	const struct sink *sink = s->sink->sink;
+
+	if (sink->conf->type != SINK_UNIX || sink->conf->unix_.mode != UNIX_LISTEN)
+		return;
+	add_count(s, "outcome", "dropped", sink->n_subscribers_dropped);
+	add_count(s, "outcome", "refused", sink->n_subscribers_refused);
+}
+
 /* --- families ---------------------------------------------------------------------------------- */
 
 static const struct family families[] = {
@@ -250,6 +271,12 @@ static const struct family families[] = {
 	{ "admin_clients_refused_total", "counter",
 	  "Connections to the admin socket that were over its limit.", OF_DAEMON,
 	  add_admin_refused },
+	{ "admin_requests_invalid_total", "counter",
+	  "Requests to the admin socket that were no HTTP, too large or too slow.", OF_DAEMON,
+	  add_admin_invalid },
+	{ "admin_clients_dropped_total", "counter",
+	  "Connections to the admin socket that did not read their answer.", OF_DAEMON,
+	  add_admin_deaf },
 	{ "database_up", "gauge", "1 while the database is listened to.", OF_DATABASE, add_up },
 	{ "database_condition", "gauge", "1 for the condition that the database is in.",
 	  OF_DATABASE, add_condition },
@@ -278,6 +305,9 @@ static const struct family families[] = {
 	{ "sink_owed", "gauge", "Deliveries that the sink is owed.", OF_SINK, add_owed },
 	{ "sink_oldest_age_seconds", "gauge", "How long the oldest of them has been owed.", OF_SINK,
 	  add_oldest_age },
+	{ "sink_subscribers_lost_total", "counter",
+	  "Programs at the sink's own socket that were dropped, or refused a place.", OF_SINK,
+	  add_subscribers_lost },
 };
 
 /* True: all databases of the family are through. */

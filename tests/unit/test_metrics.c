@@ -47,6 +47,7 @@ static void test_samples(_unused_ void **state)
 	_cleanup_(strbuf_done) struct strbuf b = STRBUF_INIT;
 	struct relay_database *d = relay_find_database(app.relay, "alpha");
 	struct relay_sink *hook = relay_find_sink(app.relay, "hook");
+	struct relay_sink *local = relay_find_sink(app.relay, "local");
 
 	d->state = SOURCE_LISTENING;
 	d->condition = CONDITION_EXTENSION_MISSING;
@@ -59,6 +60,8 @@ static void test_samples(_unused_ void **state)
 	hook->sink->n_expired = 1;
 	hook->sink->n_retries = 7;
 	hook->n_dropped = 4;
+	local->sink->n_subscribers_dropped = 8;
+	local->sink->n_subscribers_refused = 9;
 	write_all(&b);
 	d->state = SOURCE_PAUSED;
 	has_line(&b, "schemarelay_build_info{version=\"" SCHEMARELAY_VERSION "\"} 1");
@@ -77,7 +80,14 @@ static void test_samples(_unused_ void **state)
 	has_line(&b, "schemarelay_database_change_lag_seconds{database=\"alpha\"} 0.0025");
 	has_line(&b, "schemarelay_changes_received_total{database=\"alpha\"} 12");
 	has_line(&b, "schemarelay_changes_duplicate_total{database=\"alpha\"} 3");
+	has_line(&b, "schemarelay_admin_requests_invalid_total 0");
+	has_line(&b, "schemarelay_admin_clients_dropped_total 0");
 	has_line(&b, "schemarelay_deliveries_total{sink=\"hook\",outcome=\"delivered\"} 5");
+	has_line(&b,
+		 "schemarelay_sink_subscribers_lost_total{sink=\"local\",outcome=\"dropped\"} 8");
+	has_line(&b,
+		 "schemarelay_sink_subscribers_lost_total{sink=\"local\",outcome=\"refused\"} 9");
+	assert_null(strstr(b.data, "sink_subscribers_lost_total{sink=\"hook\""));
 	has_line(&b, "schemarelay_deliveries_total{sink=\"hook\",outcome=\"rejected\"} 0");
 	has_line(&b, "schemarelay_deliveries_total{sink=\"hook\",outcome=\"expired\"} 1");
 	has_line(&b, "schemarelay_deliveries_total{sink=\"hook\",outcome=\"dropped\"} 4");
