@@ -161,7 +161,8 @@ static bool take_last_event(struct admin_request *q)
 	errno = 0;
 	q->params.after = strtoull(id, &end, 10);
 	q->params.given = (q->params.given | PARAM_AFTER) & ~PARAM_LAST;
-	return errno == 0 && id[0] >= '0' && id[0] <= '9' && *end == '\0';
+	return errno == 0 && id[0] >= '0' && id[0] <= '9' && *end == '\0' &&
+	       q->params.after <= INT64_MAX;
 }
 
 /* False: the parameters do not go together; it is answered. */

@@ -25,17 +25,18 @@ struct param {
 			KIND_##_kind                                                    \
 	}
 
+/* The spool's numbers are SQLite's: none is above INT64_MAX. */
 static const struct param params[] = {
 	PARAM(DATABASE, database, NAME, 0, 0),
 	PARAM(SINK, sink, NAME, 0, 0),
-	PARAM(AFTER, after, NUMBER, 0, UINT64_MAX),
-	PARAM(UNTIL, until, NUMBER, 1, UINT64_MAX),
+	PARAM(AFTER, after, NUMBER, 0, INT64_MAX),
+	PARAM(UNTIL, until, NUMBER, 1, INT64_MAX),
 	PARAM(SINCE, since, TIME, 0, 0),
 	PARAM(BEFORE, before, TIME, 0, 0),
 	PARAM(LIMIT, limit, NUMBER, 1, LIMIT_ADMIN_ROWS),
 	PARAM(LAST, last, NUMBER, 0, LIMIT_ADMIN_ROWS),
 	PARAM(FOLLOW, follow, FLAG, 0, 0),
-	PARAM(NUMBERS, numbers, NUMBERS, 1, UINT64_MAX),
+	PARAM(NUMBERS, numbers, NUMBERS, 1, INT64_MAX),
 	PARAM(ALL, all, FLAG, 0, 0),
 };
 
@@ -83,12 +84,9 @@ static int refuse_value(const struct param *p, struct strbuf *why)
 		break;
 	case KIND_NUMBER:
 	case KIND_NUMBERS:
-		if (p->max == UINT64_MAX)
-			strbuf_addf(why, "%s of at most 20 digits",
-				    p->kind == KIND_NUMBER ? "a number" : "a list of numbers");
-		else
-			strbuf_addf(why, "a number from %llu to %llu", (unsigned long long)p->min,
-				    (unsigned long long)p->max);
+		strbuf_addf(why, "%s from %llu to %llu",
+			    p->kind == KIND_NUMBER ? "a number" : "a list of numbers",
+			    (unsigned long long)p->min, (unsigned long long)p->max);
 		break;
 	case KIND_TIME:
 		strbuf_add_str(why, "a time with its zone, such as 2025-11-07T12:34:56Z");

@@ -209,7 +209,7 @@ int subscriber_go_live(struct subscriber *s)
 
 enum { HELLO_E_INVALID = 1 };
 
-/* @line is a JSON object; its member `after`, if any, is a string of 1 to 20 digits. */
+/* @line is a JSON object; its member `after`, if any, is a string of 1 to 20 digits, no more than INT64_MAX. */
 static int read_hello(const char *line, size_t n, bool *ret_has_after, uint64_t *ret_after)
 {
 	_cleanup_(json_freep) struct json_value *v = NULL;
@@ -232,7 +232,7 @@ static int read_hello(const char *line, size_t n, bool *ret_has_after, uint64_t 
 		return HELLO_E_INVALID;
 	errno = 0;
 	*ret_after = strtoull(after->text, &end, 10);
-	return errno == ERANGE ? HELLO_E_INVALID : 0;
+	return errno == ERANGE || *ret_after > INT64_MAX ? HELLO_E_INVALID : 0;
 }
 
 static void end_greeting(struct subscriber *s)

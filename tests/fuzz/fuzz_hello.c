@@ -109,7 +109,8 @@ static struct end expected(const char *s, size_t n)
 	for (const char *p = after->text; *p; p++) {
 		if (*p < '0' || *p > '9' ||
 		    __builtin_mul_overflow(live.after, (uint64_t)10, &live.after) ||
-		    __builtin_add_overflow(live.after, (uint64_t)(*p - '0'), &live.after))
+		    __builtin_add_overflow(live.after, (uint64_t)(*p - '0'), &live.after) ||
+		    live.after > INT64_MAX)
 			return dropped;
 	}
 	return live;

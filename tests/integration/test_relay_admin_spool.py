@@ -203,7 +203,8 @@ def test_server_sent_events(pg, relay, stage, webhook):
         s.table("b")
         assert stream.readline().startswith("id: ")
         stream.close()
-    assert r.admin.request("GET", "/api/v1/changes?follow", headers={"Last-Event-ID": "x"}).status == 400
+    for no_sequence in ("x", "9223372036854775808"):
+        assert r.admin.request("GET", "/api/v1/changes?follow", headers={"Last-Event-ID": no_sequence}).status == 400
 
 
 def read_head(stream):
@@ -380,9 +381,10 @@ def test_those_that_die_again(with_dead):
 def test_dead_letters_are_dropped(with_dead):
     r, s, webhook = with_dead
     every = numbers(r)
-    for wrong in ({}, {"all": False}, {"numbers": [1], "all": True}, {"numbers": ["x"]}):
+    for wrong in ({}, {"all": False}, {"numbers": [1], "all": True}, {"numbers": ["x"]}, {"numbers": [1, str(2**63)]}):
         assert r.admin.post("/api/v1/dead-letters/drop", **wrong).status == 400, wrong
     assert r.command("dead", "drop").returncode == 1
+    assert r.command("dead", "drop", str(2**64 - 1)).returncode == 1 and numbers(r) == every
     assert r.command("dead", "drop", str(every[0]), str(every[2])).stdout == "2 dead letters are gone\n"
     wait_until(lambda: numbers(r) == [every[1]], "one is left")
     assert r.admin.post("/api/v1/dead-letters/drop", database="one").json() == {"dropped": 1, "skipped": 0}

@@ -114,13 +114,13 @@ static void test_query(_unused_ void **state)
 	assert_int_equal(query(ALL, ""), 0);
 	assert_int_equal(params.given, 0);
 	assert_int_equal(query(ALL,
-			       "database=a-b_c.D9&sink=x&after=18446744073709551615&until=1"
+			       "database=a-b_c.D9&sink=x&after=9223372036854775807&until=1"
 			       "&since=2025-11-07T12:34:56Z&before=2025-11-07T13:34:56.5%2B01:00"
 			       "&limit=1000&last=0&follow&all=true"),
 			 0);
 	assert_string_equal(params.database, "a-b_c.D9");
 	assert_string_equal(params.sink, "x");
-	assert_int_equal(params.after, UINT64_MAX);
+	assert_int_equal(params.after, INT64_MAX);
 	assert_int_equal(params.until, 1);
 	assert_int_equal(params.since, 1762518896 * USEC_PER_SEC);
 	assert_int_equal(params.before, 1762518896 * USEC_PER_SEC + 500000);
@@ -148,7 +148,11 @@ static void test_bad_query(_unused_ void **state)
 		{ "after=1e3", "after must be a number" },
 		{ "after=", "after must be a number" },
 		{ "after=18446744073709551616", "after must be a number" },
-		{ "after=000000000000000000001", "after must be a number of at most 20 digits" },
+		{ "after=9223372036854775808",
+		  "after must be a number from 0 to 9223372036854775807" },
+		{ "until=9223372036854775808",
+		  "until must be a number from 1 to 9223372036854775807" },
+		{ "after=000000000000000000001", "after must be a number" },
 		{ "limit=0", "limit must be a number from 1 to 1000" },
 		{ "limit=1001", "limit must be a number from 1 to 1000" },
 		{ "since=2025-11-07", "since must be a time with its zone" },
@@ -174,7 +178,7 @@ static void test_body(_unused_ void **state)
 	assert_int_equal(body(ALL, "{}"), 0);
 	assert_int_equal(params.given, 0);
 	assert_int_equal(body(ALL, "{\"database\": \"a\", \"after\": 7, \"until\": \"0000000008\","
-				   "\"all\": true, \"numbers\": [1, \"2\", 18446744073709551615]}"),
+				   "\"all\": true, \"numbers\": [1, \"2\", 9223372036854775807]}"),
 			 0);
 	assert_string_equal(params.database, "a");
 	assert_int_equal(params.after, 7);
@@ -182,7 +186,7 @@ static void test_body(_unused_ void **state)
 	assert_true(params.all);
 	assert_int_equal(params.n_numbers, 3);
 	assert_int_equal(params.numbers[1], 2);
-	assert_int_equal(params.numbers[2], UINT64_MAX);
+	assert_int_equal(params.numbers[2], INT64_MAX);
 	assert_int_equal(body(ALL, "{\"numbers\": []}"), 0);
 	assert_int_equal(params.n_numbers, 0);
 	assert_int_equal(params.given, PARAM_NUMBERS);
@@ -211,6 +215,8 @@ static void test_bad_body(_unused_ void **state)
 		{ "{\"numbers\": 1}", "numbers must be a list of numbers" },
 		{ "{\"numbers\": [[1]]}", "numbers must be a list of numbers" },
 		{ "{\"numbers\": [0]}", "numbers must be a list of numbers" },
+		{ "{\"numbers\": [1, 9223372036854775808]}",
+		  "numbers must be a list of numbers from 1 to 9223372036854775807" },
 	};
 	_cleanup_(strbuf_done) struct strbuf many = STRBUF_INIT;
 	struct httpd_request q = { .n_params = 1, .body = "" };

@@ -62,7 +62,7 @@ static void test_nothing_was_missed(void **state)
 	open_sink(t);
 	submit_n(t, 3);
 	client_resume(&a, t, FIRST + 2);
-	client_resume(&b, t, UINT64_MAX);
+	client_resume(&b, t, INT64_MAX);
 	submit(t, "orders", "live");
 	expect_change(&a, FIRST + 3, "orders", "live");
 	expect_change(&b, FIRST + 3, "orders", "live");

@@ -134,7 +134,7 @@ static void test_greetings(void **state)
 	} cases[] = {
 		{ "{}\n", true },
 		{ " {\"after\": \"1762519000000001\", \"x\": [1]}\r\n", true },
-		{ "{\"after\": \"18446744073709551615\"}\nmore", true },
+		{ "{\"after\": \"9223372036854775807\"}\nmore", true },
 		{ "\n", false },
 		{ "[]\n", false },
 		{ "GET / HTTP/1.1\r\n\r\n", false },
@@ -143,6 +143,7 @@ static void test_greetings(void **state)
 		{ "{\"after\": \"\"}\n", false },
 		{ "{\"after\": \"-1\"}\n", false },
 		{ "{\"after\": \"0x11\"}\n", false },
+		{ "{\"after\": \"9223372036854775808\"}\n", false },
 		{ "{\"after\": \"18446744073709551616\"}\n", false },
 		{ "{\"after\": \"000000000000000000001\"}\n", false },
 		{ "{\"after\": \"1\\u00002\"}\n", false },
