@@ -167,6 +167,8 @@ void admin_reloaded(struct admin *a, const struct strlist *errors, const struct 
 			w->next = false;
 			continue;
 		}
+		/* It stays until its answer is sent, however long its client takes. */
+		list_del(&w->link);
 		if (errors) {
 			reply_invalid(w->x, errors);
 			continue;

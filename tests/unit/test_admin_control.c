@@ -89,6 +89,9 @@ static void test_faults_are_told(_unused_ void **state)
 	int fd = ask();
 
 	admin_reloaded(app.admin, &errors, &none);
+	/* Nobody is answered twice, though the answer is not sent yet. */
+	assert_true(list_empty(&app.admin->reloads));
+	admin_reloaded(app.admin, NULL, &none);
 	check_answer(fd, "HTTP/1.1 422 Unprocessable Content\r\n",
 		     "\"errors\":[\"c.json:1:2: x: \\\"quoted\\\"\",\"c.json:2:1: y\"]}");
 	(void)close(fd);
