@@ -461,7 +461,7 @@ void json_add_stringn(struct strbuf *b, const char *s, size_t n)
 			continue;
 		strbuf_add(b, s + start, i - start);
 		start = i + MAX(k, (size_t)1);
-		if (k == 0)
+		if (k == 0 || c == '\0')
 			strbuf_add(b, "\xef\xbf\xbd", 3);
 		else
 			add_escape(b, escape ? escape : c);

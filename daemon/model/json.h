@@ -76,7 +76,8 @@ int json_read(const struct json_reader *reader, void *userdata, const char *text
 
 /* --- writing ---------------------------------------------------------------------------------- */
 
-/* Appends @s as a JSON string with its quotes. Bytes that are no UTF-8 become U+FFFD; control
- * characters, U+2028 and U+2029 are escaped. NULL becomes null. */
+/* Appends @s as a JSON string with its quotes. NUL, and bytes that are no UTF-8, become U+FFFD (what is
+ * written can be read: json_parse() takes no NUL); control characters, U+2028 and U+2029 are escaped.
+ * NULL becomes null. */
 void json_add_string(struct strbuf *b, const char *s);
 void json_add_stringn(struct strbuf *b, const char *s, size_t n);

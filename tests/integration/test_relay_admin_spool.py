@@ -15,6 +15,7 @@ import pytest
 from harness.changes import arrived, check_events, wait_all
 from harness.relay import binary, environment, run
 from harness.wait import wait_until
+from harness.webhook import Answer
 
 QUICK = {"initial": "50ms", "max": "100ms"}
 
@@ -322,7 +323,7 @@ def test_a_replay_to_sinks_that_wait(some_pg, relay, stage, webhooks):
 def with_dead(pg, relay, stage, webhook):
     """Three changes that the receiver refuses: the daemon, its database, its receiver."""
     s = stage(pg)
-    webhook.default = 422
+    webhook.default = Answer(422, {}, b"no\0way")
     r = relay(databases={"one": s.conf}, sinks={"hook": hook_to(webhook)})
     r.expect("gave up change").start()
     s.tables("t", 3)
@@ -341,6 +342,7 @@ def test_dead_letters(with_dead):
     one = told["dead_letters"][0]
     assert (one["sink"], one["database"], one["tag"], one["subject"]) == ("hook", "one", "CREATE TABLE", "public.t0")
     assert (one["outcome"], one["attempts"], one["status"], one["reason"]) == ("rejected", 3, 422, "HTTP 422")
+    assert one["answer"] == "no\ufffdway"
     assert one["owed_since"] <= one["died"]
     every = numbers(r)
     assert numbers(r, limit=2) == every[:2] and numbers(r, after=every[1]) == every[2:] and numbers(r, sink="hook", database="one") == every

@@ -424,7 +424,7 @@ static void test_writing(_unused_ void **state)
 		{ "plain", 5, "\"plain\"" },
 		{ "a\"b\\c/", 6, "\"a\\\"b\\\\c/\"" },
 		{ "\b\f\n\r\t\x01\x1f\x7f", 8, "\"\\b\\f\\n\\r\\t\\u0001\\u001f\\u007f\"" },
-		{ "a\0b", 3, "\"a\\u0000b\"" },
+		{ "x\0y", 3, "\"x\xef\xbf\xbdy\"" },
 		{ "\xc2\x80\xc2\x9f\xc2\xa0", 6, "\"\\u0080\\u009f\xc2\xa0\"" },
 		{ "\xe2\x80\xa7\xe2\x80\xa8\xe2\x80\xa9", 9, "\"\xe2\x80\xa7\\u2028\\u2029\"" },
 		{ "x\xff\xc3", 3, "\"x\xef\xbf\xbd\xef\xbf\xbd\"" },
