@@ -45,8 +45,9 @@ struct http {
 	size_t n_watches;
 	struct loop_timer *timer;
 	struct loop_task collect; /* something ended inside http_begin() */
-	unsigned int n_active;    /* begun, and its end not yet handed out */
-	long timeout_ms;          /* as libcurl wants it; -1: none */
+	uint64_t n_numbers;
+	unsigned int n_active; /* begun, and its end not yet handed out */
+	long timeout_ms;       /* as libcurl wants it; -1: none */
 	bool timeout_changed;
 	const curl_version_info_data *curl; /* it makes that anew for each who asks */
 	bool global;
@@ -55,6 +56,16 @@ struct http {
 bool http_has_bundle(const struct http *h)
 {
 	return h->curl->cainfo != NULL;
+}
+
+bool http_has_openssl(const struct http *h)
+{
+	return h->curl->ssl_version && strncmp(h->curl->ssl_version, "OpenSSL/", 8) == 0;
+}
+
+uint64_t http_number(struct http *h)
+{
+	return ++h->n_numbers;
 }
 
 bool http_spoils_handles(const struct http *h)

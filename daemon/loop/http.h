@@ -8,6 +8,7 @@
  */
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "base/macro.h"
 #include "loop/loop.h"
@@ -22,6 +23,10 @@ struct http *http_free(struct http *h);
 
 /* libcurl knows where the system's bundle of authorities is. */
 bool http_has_bundle(const struct http *h) _pure_;
+/* libcurl does TLS with the OpenSSL that loop/tls.c knows. */
+bool http_has_openssl(const struct http *h) _pure_;
+/* One that nobody was given before. */
+uint64_t http_number(struct http *h);
 /* Before 8.1.0 a handle that has had an answer keeps a pointer to its last header, which is freed; if
  * the next answer's first header begins with a blank, as if it went on with another, libcurl writes
  * there (curl/curl, pull request 11103). */

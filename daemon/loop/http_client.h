@@ -25,15 +25,16 @@
 #include "base/clock.h"
 #include "base/macro.h"
 #include "loop/http.h"
+#include "loop/tls.h"
 
 struct http_client;
 struct http_request;
 
 struct http_client_conf {
-	const char *url;                     /* http or https */
-	const char *ca_file;                 /* NULL: the system's authorities */
-	const char *client_certificate_file; /* or NULL */
-	const char *client_key;              /* PEM; NULL exactly if there is no certificate */
+	const char *url;         /* http or https */
+	struct tls_file ca_file; /* data NULL: the system's authorities */
+	struct tls_file client_certificate_file;
+	const char *client_key; /* PEM; NULL exactly if there is no certificate */
 	size_t n_client_key;
 	usec_t timeout;
 };
@@ -52,7 +53,7 @@ typedef void (*http_request_fn)(void *userdata, const struct http_result *result
 
 enum { HTTP_E_INVALID = 1 };
 
-/* Copies @conf, reads the certificates (blocks on the disk). HTTP_E_INVALID: *ret_message, which the
+/* Copies @conf. HTTP_E_INVALID: *ret_message, which the
  * caller frees, says what cannot work. -ENOMEM. */
 int http_client_new(struct http_client **ret, struct http *h, const struct http_client_conf *conf,
 		    char **ret_message) _must_check_;

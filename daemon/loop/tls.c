@@ -1,6 +1,5 @@
 #include "loop/tls.h"
 
-#include <fcntl.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
@@ -9,7 +8,6 @@
 #include <stdio.h>
 
 #include "base/error.h"
-#include "base/limits.h"
 
 DEFINE_CLEANUP(BIO *, BIO_free)
 
@@ -51,28 +49,6 @@ static int pem_copy(struct tls_pem *to, const char *data, size_t n)
 	return 0;
 }
 
-static int pem_read(struct tls_pem *to, const char *path, char **ret_message)
-{
-	_cleanup_(closep) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-	_cleanup_(freep) char *data = NULL;
-	const unsigned int max = LIMIT_CERT_BYTES;
-	size_t len = 0;
-	ssize_t n;
-
-	if (fd < 0)
-		return say(ret_message, "%s: %s", path, strerror(errno));
-	data = malloc((size_t)max + 1);
-	if (!data)
-		return error_origin(-ENOMEM);
-	while ((n = read(fd, data + len, (size_t)max + 1 - len)) > 0)
-		len += (size_t)n;
-	if (n < 0)
-		return say(ret_message, "%s: %s", path, strerror(errno));
-	if (len > max)
-		return say(ret_message, "%s: larger than %u bytes", path, max);
-	return pem_copy(to, data, len);
-}
-
 static void pem_done(struct tls_pem *p)
 {
 	if (p->data)
@@ -87,6 +63,7 @@ struct tls_credentials *tls_credentials_free(struct tls_credentials *c)
 	pem_done(&c->ca);
 	pem_done(&c->certificate);
 	pem_done(&c->key);
+	X509_STORE_free(c->authorities);
 	free(c);
 	return NULL;
 }
@@ -114,12 +91,48 @@ static EVP_PKEY *pem_key(const struct tls_pem *p)
 	return bio ? PEM_read_bio_PrivateKey(bio, NULL, on_password, NULL) : NULL;
 }
 
-static int check_ca(const struct tls_credentials *c, const struct tls_files *files,
-		    char **ret_message)
+/* All certificates in @p; positive: one is damaged, or there is none. */
+static int store_add(X509_STORE *store, const struct tls_pem *p)
 {
-	_cleanup_(x509_freep) X509 *x = pem_certificate(&c->ca);
+	_cleanup_(BIO_freep) BIO *bio = BIO_new_mem_buf(p->data, (int)p->len);
+	size_t n;
 
-	return x ? 0 : say(ret_message, "%s: holds no certificate", files->ca_file);
+	if (!bio)
+		return error_origin(-ENOMEM);
+	for (n = 0;; n++) {
+		_cleanup_(x509_freep) X509 *x = PEM_read_bio_X509(bio, NULL, NULL, NULL);
+
+		if (!x)
+			break;
+		if (X509_STORE_add_cert(store, x) != 1)
+			return error_origin(-ENOMEM);
+	}
+	return n == 0 || ERR_GET_REASON(ERR_peek_last_error()) != PEM_R_NO_START_LINE;
+}
+
+static int load_authorities(struct tls_credentials *c, const struct tls_files *files,
+			    char **ret_message)
+{
+	int k = pem_copy(&c->ca, files->ca_file.data, files->ca_file.n);
+
+	if (k < 0)
+		return error_fold(k);
+	c->authorities = X509_STORE_new();
+	if (!c->authorities)
+		return error_origin(-ENOMEM);
+	k = store_add(c->authorities, &c->ca);
+	if (k > 0)
+		return say(ret_message, "%s: holds no certificate, or a damaged one",
+			   files->ca_file.path);
+	return error_fold(k);
+}
+
+bool tls_trust(void *ctx, const struct tls_credentials *c)
+{
+	SSL_CTX_set1_cert_store(ctx, c->authorities);
+	return X509_VERIFY_PARAM_set_flags(SSL_CTX_get0_param(ctx),
+					   X509_V_FLAG_TRUSTED_FIRST | X509_V_FLAG_PARTIAL_CHAIN) ==
+	       1;
 }
 
 static int check_client(const struct tls_credentials *c, const struct tls_files *files,
@@ -129,12 +142,12 @@ static int check_client(const struct tls_credentials *c, const struct tls_files 
 	_cleanup_(evp_pkey_freep) EVP_PKEY *k = pem_key(&c->key);
 
 	if (!x)
-		return say(ret_message, "%s: holds no certificate", files->certificate_file);
+		return say(ret_message, "%s: holds no certificate", files->certificate_file.path);
 	if (!k)
 		return say(ret_message, "the client's key is no PEM, or needs a password");
 	if (!X509_check_private_key(x, k))
 		return say(ret_message, "%s: the client's key belongs to another certificate",
-			   files->certificate_file);
+			   files->certificate_file.path);
 	return 0;
 }
 
@@ -142,13 +155,12 @@ static int tls_load(struct tls_credentials *c, const struct tls_files *files, ch
 {
 	int k = 0;
 
-	if (files->ca_file) {
-		k = pem_read(&c->ca, files->ca_file, ret_message);
-		if (k == 0)
-			k = check_ca(c, files, ret_message);
-	}
-	if (k == 0 && files->certificate_file) {
-		k = pem_read(&c->certificate, files->certificate_file, ret_message);
+	ERR_clear_error();
+	if (files->ca_file.data)
+		k = load_authorities(c, files, ret_message);
+	if (k == 0 && files->certificate_file.data) {
+		k = pem_copy(&c->certificate, files->certificate_file.data,
+			     files->certificate_file.n);
 		if (k == 0)
 			k = pem_copy(&c->key, files->key, files->n_key);
 		if (k == 0)
@@ -165,7 +177,7 @@ int tls_credentials_new(struct tls_credentials **ret, const struct tls_files *fi
 	struct tls_credentials *c;
 	int k;
 
-	if (!files->certificate_file != !files->key)
+	if (!files->certificate_file.data != !files->key)
 		return say(ret_message, "a client certificate needs its key, and a key its "
 					"certificate");
 	c = calloc(1, sizeof(*c));
@@ -223,22 +235,6 @@ static bool trust_system(SSL_CTX *ctx)
 	return SSL_CTX_set_default_verify_paths(ctx) == 1;
 }
 
-/* All certificates in @p. */
-static bool trust(SSL_CTX *ctx, const struct tls_pem *p)
-{
-	_cleanup_(BIO_freep) BIO *bio = BIO_new_mem_buf(p->data, (int)p->len);
-
-	while (bio) {
-		_cleanup_(x509_freep) X509 *x = PEM_read_bio_X509(bio, NULL, NULL, NULL);
-
-		if (!x)
-			return true;
-		if (X509_STORE_add_cert(SSL_CTX_get_cert_store(ctx), x) != 1)
-			return false;
-	}
-	return false;
-}
-
 /* The client's certificate, its issuers', and its key. */
 static bool show(SSL_CTX *ctx, const struct tls_credentials *c)
 {
@@ -267,9 +263,10 @@ static bool tls_configure(SSL_CTX *ctx, const struct tls_credentials *c)
 			       SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
 	/* A peer that just ends says no less than one that takes its leave: nothing. */
 	(void)SSL_CTX_set_options(ctx, SSL_OP_IGNORE_UNEXPECTED_EOF | SSL_OP_NO_RENEGOTIATION);
+	if (c->authorities)
+		SSL_CTX_set1_cert_store(ctx, c->authorities);
 	return SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION) == 1 &&
-	       (c->ca.data ? trust(ctx, &c->ca) : trust_system(ctx)) &&
-	       (!c->certificate.data || show(ctx, c));
+	       (c->authorities || trust_system(ctx)) && (!c->certificate.data || show(ctx, c));
 }
 
 int tls_context_new(struct tls_context **ret, const struct tls_files *files, char **ret_message)

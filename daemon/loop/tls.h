@@ -1,11 +1,12 @@
 #pragma once
 
 /*
- * What a TLS client shows and trusts: certificates and key as PEM in memory, read and checked once,
- * so that no connection touches the disk. The key is wiped when it goes. And TLS on sockets of our
- * own, for what is not HTTP.
+ * What a TLS client shows and trusts: certificates and key as PEM in memory, checked once, the
+ * authorities ready to be searched, so that no connection touches the disk or reads a bundle. The key is
+ * wiped when it goes. And TLS on sockets of our own, for what is not HTTP.
  */
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -25,26 +26,39 @@ struct tls_credentials {
 	struct tls_pem ca;          /* who is trusted, instead of the system's authorities */
 	struct tls_pem certificate; /* the client's, then those of its issuers */
 	struct tls_pem key;
+	void *authorities; /* X509_STORE *: those in `ca`; NULL without */
+};
+
+/* A file that was read: its path, for messages, and its bytes (PEM). data NULL: there is none. */
+struct tls_file {
+	const char *path;
+	const char *data;
+	size_t n;
 };
 
 struct tls_files {
-	const char *ca_file;          /* or NULL */
-	const char *certificate_file; /* or NULL */
-	const char *key;              /* PEM; NULL exactly if there is no certificate */
+	struct tls_file ca_file;
+	struct tls_file certificate_file;
+	const char *key; /* PEM; NULL exactly if there is no certificate */
 	size_t n_key;
 };
 
 enum { TLS_E_INVALID = 1 };
 
 /*
- * Reads the files and checks: there are certificates in them, the key is not encrypted (nobody could be
+ * Copies and checks: there are certificates in the files, the key is not encrypted (nobody could be
  * asked for its password) and belongs to the certificate. TLS_E_INVALID: *ret_message, which the
- * caller frees, says what is wrong, without any of the key. Blocks on the disk. -ENOMEM.
+ * caller frees, says what is wrong, without any of the key. -ENOMEM.
  */
 int tls_credentials_new(struct tls_credentials **ret, const struct tls_files *files,
 			char **ret_message) _must_check_;
 struct tls_credentials *tls_credentials_free(struct tls_credentials *c); /* NULL: returns NULL */
 DEFINE_CLEANUP(struct tls_credentials *, tls_credentials_free)
+
+/* From now on @ctx, an OpenSSL SSL_CTX that another library has made, trusts c->authorities, and whom
+ * it trusted before no more. The authority may be an intermediate one, as libcurl has it. False: no
+ * memory. */
+bool tls_trust(void *ctx, const struct tls_credentials *c) _must_check_;
 
 /* Why a certificate was refused (OpenSSL's X509_V_ERR_..., as libcurl tells it): "certificate has
  * expired". */
@@ -61,7 +75,7 @@ struct tls_context;
 
 /*
  * As tls_credentials_new(); without a ca_file the system's authorities are trusted. The peer is always
- * verified; TLS 1.2 or newer. Blocks on the disk; nothing below does.
+ * verified; TLS 1.2 or newer. Blocks on the disk for the system's authorities; nothing below does.
  */
 int tls_context_new(struct tls_context **ret, const struct tls_files *files,
 		    char **ret_message) _must_check_;

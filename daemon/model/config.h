@@ -77,9 +77,9 @@ struct webhook_conf {
 	enum webhook_format format;
 	struct secretlist secrets; /* whsec_..., each signs */
 	struct headerlist headers;
-	struct secret bearer_token, basic_auth; /* basic_auth: "user:password" */
-	char *ca_file, *client_certificate_file;
-	struct secret client_key; /* PEM */
+	struct secret bearer_token, basic_auth;         /* basic_auth: "user:password" */
+	struct secret ca_file, client_certificate_file; /* no secrets, but kept alike */
+	struct secret client_key;                       /* PEM */
 	usec_t timeout;
 	unsigned int batch_max;
 	usec_t debounce;
@@ -109,7 +109,7 @@ struct syslog_conf {
 	int facility, severity; /* as <syslog.h>: LOG_AUTHPRIV, LOG_NOTICE */
 	char *app_name;         /* 1 to 48 printable ASCII characters */
 	unsigned int enterprise_number;
-	char *ca_file, *client_certificate_file;
+	struct secret ca_file, client_certificate_file;
 	struct secret client_key;
 };
 

@@ -23,7 +23,7 @@ enum option_kind {
 	KIND_STRING,            /* char *, judged by `check` */
 	KIND_DSN,               /* char *, judged by config_env.check_dsn */
 	KIND_STRINGS,           /* struct strlist of min to max items, each judged by `check` */
-	KIND_FILE,              /* char *: the path of a file, its bytes judged by `check` */
+	KIND_FILE, /* struct secret for a file that is none: its path may be shown, others may read it */
 	KIND_SECRET,  /* struct secret, its bytes judged by `check`; at most max of them */
 	KIND_SECRETS, /* struct secretlist of at most max items, likewise */
 	KIND_HEADERS, /* struct headerlist of at most max items */

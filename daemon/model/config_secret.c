@@ -116,12 +116,19 @@ int config_parse_file(const struct config_context *c, const struct option *o,
 {
 	_cleanup_(config_bytes_done) struct config_bytes bytes = { .data = NULL };
 	_cleanup_(freep) char *path = NULL;
+	struct secret *file = field;
 	int r;
 
 	r = read_named(c, o, v, o->max, &path, &bytes);
 	if (r < 0)
 		return error_fold(r);
-	*(char **)field = TAKE(path);
+	if (!path)
+		return 0;
+	file->bytes = strdup(bytes.data);
+	if (!file->bytes)
+		return error_origin(-ENOMEM);
+	file->n_bytes = bytes.len;
+	file->path = TAKE(path);
 	return 0;
 }
 

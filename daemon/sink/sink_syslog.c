@@ -417,8 +417,10 @@ static size_t limit_of(enum syslog_transport transport)
 static int open_stream(struct syslog_sink *u, const struct syslog_conf *conf, char **ret_message)
 {
 	struct tls_files files = {
-		.ca_file = conf->ca_file,
-		.certificate_file = conf->client_certificate_file,
+		.ca_file = { conf->ca_file.path, conf->ca_file.bytes, conf->ca_file.n_bytes },
+		.certificate_file = { conf->client_certificate_file.path,
+				      conf->client_certificate_file.bytes,
+				      conf->client_certificate_file.n_bytes },
 		.key = conf->client_key.bytes,
 		.n_key = conf->client_key.n_bytes,
 	};

@@ -312,8 +312,10 @@ static int webhook_open_client(struct webhook *w, const struct webhook_conf *con
 {
 	const struct http_client_conf http = {
 		.url = conf->url,
-		.ca_file = conf->ca_file,
-		.client_certificate_file = conf->client_certificate_file,
+		.ca_file = { conf->ca_file.path, conf->ca_file.bytes, conf->ca_file.n_bytes },
+		.client_certificate_file = { conf->client_certificate_file.path,
+					     conf->client_certificate_file.bytes,
+					     conf->client_certificate_file.n_bytes },
 		.client_key = conf->client_key.bytes,
 		.n_client_key = conf->client_key.n_bytes,
 		.timeout = conf->timeout,

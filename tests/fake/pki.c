@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #define DAY 86400L
 
@@ -82,11 +81,19 @@ static void key_text(char *buf, size_t size, EVP_PKEY *k, const char *password)
 	BIO_free(b);
 }
 
-static void write_certificate(const char *path, X509 *x)
+static struct tls_file certificate_file(const char *path, char *buf, size_t size, X509 *x)
 {
-	FILE *f = fopen(path, "we");
+	BIO *b = BIO_new(BIO_s_mem());
+	char *data;
+	long n;
 
-	check(f && (!x || PEM_write_X509(f, x) == 1) && fclose(f) == 0);
+	check(b && PEM_write_bio_X509(b, x) == 1);
+	n = BIO_get_mem_data(b, &data);
+	check(n > 0 && (size_t)n < size);
+	memcpy(buf, data, (size_t)n);
+	buf[n] = '\0';
+	BIO_free(b);
+	return (struct tls_file){ .path = path, .data = buf, .n = (size_t)n };
 }
 
 void pki_init(struct pki *p)
@@ -95,29 +102,19 @@ void pki_init(struct pki *p)
 	const struct subject other = { "another authority", NULL, -DAY, DAY };
 	const struct subject client = { "client", "DNS:client.test", -DAY, DAY };
 	EVP_PKEY *client_key = make_key(), *other_key = make_key();
-	const char *tmp = getenv("TMPDIR");
 	X509 *x;
 
-	(void)snprintf(p->directory, sizeof(p->directory), "%s/schemarelay-pki-XXXXXX",
-		       tmp && strlen(tmp) < 32 ? tmp : "/tmp");
-	check(mkdtemp(p->directory) != NULL);
-#define PATH(_member, _name) \
-	(void)snprintf(p->_member, sizeof(p->_member), "%s/" _name, p->directory)
-	PATH(ca_file, "ca.pem");
-	PATH(other_ca_file, "other-ca.pem");
-	PATH(client_file, "client.pem");
-	PATH(nothing_file, "nothing.pem");
-	PATH(missing_file, "missing.pem");
-#undef PATH
 	p->ca_key = make_key();
 	p->other_ca_key = make_key();
 	p->ca = make_certificate(&authority, p->ca_key, NULL, p->ca_key);
 	p->other_ca = make_certificate(&other, p->other_ca_key, NULL, p->other_ca_key);
 	x = make_certificate(&client, client_key, p->ca, p->ca_key);
-	write_certificate(p->ca_file, p->ca);
-	write_certificate(p->other_ca_file, p->other_ca);
-	write_certificate(p->client_file, x);
-	write_certificate(p->nothing_file, NULL);
+	p->ca_file = certificate_file("ca.pem", p->texts.ca, sizeof(p->texts.ca), p->ca);
+	p->other_ca_file = certificate_file("other-ca.pem", p->texts.other_ca,
+					    sizeof(p->texts.other_ca), p->other_ca);
+	p->client_file =
+		certificate_file("client.pem", p->texts.client, sizeof(p->texts.client), x);
+	p->nothing_file = (struct tls_file){ .path = "nothing.pem", .data = "" };
 	key_text(p->client_key, sizeof(p->client_key), client_key, NULL);
 	key_text(p->other_key, sizeof(p->other_key), other_key, NULL);
 	key_text(p->encrypted_key, sizeof(p->encrypted_key), client_key, "password");
@@ -128,9 +125,6 @@ void pki_init(struct pki *p)
 
 void pki_done(struct pki *p)
 {
-	check(unlink(p->ca_file) == 0 && unlink(p->other_ca_file) == 0 &&
-	      unlink(p->client_file) == 0 && unlink(p->nothing_file) == 0);
-	check(rmdir(p->directory) == 0);
 	X509_free(p->ca);
 	X509_free(p->other_ca);
 	EVP_PKEY_free(p->ca_key);

@@ -1,11 +1,13 @@
 #pragma once
 
 /*
- * Certificates for tests, made anew in a temporary directory: two authorities, servers' and clients'
+ * Certificates for tests, made anew: two authorities, servers' and clients'
  * certificates of the first. All failures end the test.
  */
 
 #include <openssl/ssl.h>
+
+#include "loop/tls.h"
 
 enum pki_server {
 	PKI_GOOD, /* for 127.0.0.1, localhost and receiver.test */
@@ -18,8 +20,10 @@ enum pki_server {
 };
 
 struct pki {
-	char directory[64];
-	char ca_file[96], other_ca_file[96], client_file[96], nothing_file[96], missing_file[96];
+	struct tls_file ca_file, other_ca_file, client_file, nothing_file; /* on no disk */
+	struct {
+		char ca[2048], other_ca[2048], client[2048];
+	} texts;
 	char client_key[1024], other_key[1024], encrypted_key[1024]; /* PEM */
 	X509 *ca, *other_ca;
 	EVP_PKEY *ca_key, *other_ca_key;

@@ -274,9 +274,7 @@ static void check_text(const char *s, const struct option *o)
 	CHECK_TEXT(s || optional, o->key, strlen(o->key));
 	if (!s)
 		return;
-	if (o->kind == KIND_FILE)
-		CHECK(s[0] == '/' && find_file(s));
-	else if (o->kind == KIND_DSN)
+	if (o->kind == KIND_DSN)
 		CHECK(s[0] && strlen(s) <= o->max);
 	else
 		CHECK_TEXT(!o->check(s), o->key, strlen(o->key));
@@ -308,12 +306,12 @@ static void check_field(const struct option *o, const void *field)
 		break;
 	case KIND_STRING:
 	case KIND_DSN:
-	case KIND_FILE:
 		check_text(*(char *const *)field, o);
 		break;
 	case KIND_STRINGS:
 		check_strings(field, o);
 		break;
+	case KIND_FILE:
 	case KIND_SECRET:
 		check_secret(field, o);
 		break;
@@ -346,7 +344,7 @@ static void check_sink(const struct sink_conf *s)
 	CHECK(s->backoff.initial <= s->backoff.max && s->backoff.initial > 0);
 	CHECK(sink_conf_equal(s, s) && sink_conf_equal_transport(s, s));
 	if (s->type == SINK_WEBHOOK) {
-		CHECK(!w->client_certificate_file == !w->client_key.bytes);
+		CHECK(!w->client_certificate_file.bytes == !w->client_key.bytes);
 		CHECK(!w->bearer_token.bytes || !w->basic_auth.bytes);
 		CHECK(w->batch_max == 1 || w->debounce > 0 || w->format == WEBHOOK_CLOUDEVENTS);
 	}

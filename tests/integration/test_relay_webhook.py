@@ -6,6 +6,7 @@ import os
 import subprocess
 import time
 from email.utils import formatdate
+from pathlib import Path
 
 import pytest
 
@@ -161,6 +162,19 @@ def test_https_is_verified(webhooks, deliver, certificate):
     s, r = deliver(receiver, ca_file=certificate[0])
     r.start()
     s.table("t")
+    wait_all({"one": s}, [receiver])
+
+
+def test_a_renewed_authority_is_read_by_a_reload(webhooks, deliver, authorities):
+    """The file has the same name, and other bytes."""
+    old, new = authorities(), authorities()
+    receiver = webhooks(certificate=new.issue("receiver"))
+    s, r = deliver(receiver, secrets={"trusted": Path(old.ca_file).read_text(encoding="ascii")}, ca_file="trusted")
+    r.expect(r'sink "hook": TLS: ').start()
+    s.table("t")
+    r.wait_log(r'sink "hook": TLS: ')
+    (r.directory / "trusted").write_text(Path(new.ca_file).read_text(encoding="ascii"), encoding="ascii")
+    r.hangup()
     wait_all({"one": s}, [receiver])
 
 

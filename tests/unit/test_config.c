@@ -215,8 +215,9 @@ static void assert_everything_webhook(const struct sink_conf *s)
 	assert_string_equal(w->headers.items[0].value, "production");
 	assert_string_equal(w->basic_auth.bytes, "user:pass word");
 	assert_null(w->bearer_token.path);
-	assert_string_equal(w->ca_file, fixture_path(path, "ca.pem"));
-	assert_string_equal(w->client_certificate_file, path);
+	assert_string_equal(w->ca_file.path, fixture_path(path, "ca.pem"));
+	assert_string_equal(w->client_certificate_file.path, path);
+	assert_non_null(strstr(w->ca_file.bytes, "-----BEGIN"));
 	assert_non_null(strstr(w->client_key.bytes, "PRIVATE KEY"));
 	assert_int_equal(w->timeout, 500 * USEC_PER_MSEC);
 	assert_true(s->paused);

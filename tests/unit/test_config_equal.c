@@ -69,6 +69,28 @@ static void test_sinks_equal(_unused_ void **state)
 	}
 }
 
+/* The same file name, other bytes: of what every certificate is, too. */
+static void test_renewed_certificates_differ(_unused_ void **state)
+{
+	static const char *const texts[] = {
+		WEBHOOK(", \"ca_file\": \"r\""),
+		WEBHOOK(", \"client_certificate_file\": \"r\", \"client_key_file\": \"key.pem\""),
+		SYSLOG(", \"transport\": \"tls\", \"address\": \"a\", \"ca_file\": \"r\""),
+	};
+	struct config *a, *b;
+
+	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
+		fixture_put("r", "-----BEGIN CERTIFICATE-----\nold\n-----END CERTIFICATE-----\n");
+		a = fixture_load_good(texts[i]);
+		fixture_put("r", "-----BEGIN CERTIFICATE-----\nnew\n-----END CERTIFICATE-----\n");
+		b = fixture_load_good(texts[i]);
+		assert_false(sink_conf_equal(a->sinks[0], b->sinks[0]));
+		assert_false(sink_conf_equal_transport(a->sinks[0], b->sinks[0]));
+		(void)config_free(a);
+		(void)config_free(b);
+	}
+}
+
 /* The same file name, other bytes. */
 static void test_rotated_secrets_differ(_unused_ void **state)
 {
@@ -129,6 +151,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_sinks_equal),
+		cmocka_unit_test(test_renewed_certificates_differ),
 		cmocka_unit_test(test_rotated_secrets_differ),
 		cmocka_unit_test(test_databases_equal),
 	};

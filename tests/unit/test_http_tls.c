@@ -110,7 +110,7 @@ static void test_refused(_unused_ void **state)
 /* Without ca_file the system's authorities count; with one, only it does. */
 static void test_authorities(_unused_ void **state)
 {
-	const struct http_client_conf system = { .ca_file = NULL };
+	const struct http_client_conf system = { .n_client_key = 0 };
 	const struct http_client_conf other = { .ca_file = pki.other_ca_file };
 	const char *detail = "TLS: unable to get local issuer certificate";
 
@@ -137,8 +137,16 @@ static void test_clients_do_not_share_trust(_unused_ void **state)
 	assert_int_equal(http_world_ask(&w, trusting).status, 204);
 	assert_int_equal(http_world_ask(&w, wary).status, 0);
 	assert_int_equal(http_world_ask(&w, trusting).status, 204);
+	/* Nor between one that is gone and one that comes after it, at the same place in memory maybe. */
 	(void)http_client_free(trusting);
 	(void)http_client_free(wary);
+	http_world_turn(&w, 1);
+	for (int i = 0; i < 8; i++) {
+		wary = make_client(&w, "127.0.0.1", &bad);
+		assert_int_equal(http_world_ask(&w, wary).status, 0);
+		(void)http_client_free(wary);
+		http_world_turn(&w, 1);
+	}
 	http_world_stop(&w);
 	SSL_CTX_free(tls);
 }
@@ -258,21 +266,24 @@ static void expect_complaint(const struct tls_files *files, const char *part)
 
 static void test_credentials(_unused_ void **state)
 {
-	struct tls_files f = { .ca_file = NULL };
+	struct tls_files f = { .key = NULL };
+	char two[2 * sizeof(pki.texts.ca)];
+	struct tls_file damaged = { .path = "damaged.pem", .data = two };
 	struct tls_credentials *c;
 	char *message = NULL;
 
 	assert_int_equal(tls_credentials_new(&c, &f, &message), 0);
 	assert_null(c->ca.data);
 	c = tls_credentials_free(c);
-	f.ca_file = pki.missing_file;
-	expect_complaint(&f, "missing.pem: No such file");
-	f.ca_file = pki.directory;
-	expect_complaint(&f, "Is a directory");
 	f.ca_file = pki.nothing_file;
 	expect_complaint(&f, "nothing.pem: holds no certificate");
-	f.ca_file = "/dev/zero";
-	expect_complaint(&f, "larger than 1048576 bytes");
+	/* What follows a damaged one would not be trusted, and nobody would know why. */
+	damaged.n = (size_t)snprintf(two, sizeof(two),
+				     "%s-----BEGIN CERTIFICATE-----\nnonsense\n"
+				     "-----END CERTIFICATE-----\n",
+				     pki.texts.ca);
+	f.ca_file = damaged;
+	expect_complaint(&f, "damaged.pem: holds no certificate, or a damaged one");
 	f.ca_file = pki.ca_file;
 	f.certificate_file = pki.client_file;
 	expect_complaint(&f, "needs its key");
@@ -282,10 +293,8 @@ static void test_credentials(_unused_ void **state)
 	assert_int_equal(c->key.len, f.n_key);
 	assert_memory_equal(c->key.data, f.key, f.n_key);
 	c = tls_credentials_free(c);
-	f.certificate_file = NULL;
+	f.certificate_file.data = NULL;
 	expect_complaint(&f, "a key its certificate");
-	f.certificate_file = pki.missing_file;
-	expect_complaint(&f, "missing.pem: No such file");
 	f.certificate_file = pki.nothing_file;
 	expect_complaint(&f, "nothing.pem: holds no certificate");
 	f.certificate_file = pki.client_file;
@@ -305,7 +314,7 @@ static void test_client_with_bad_files(_unused_ void **state)
 {
 	const struct http_client_conf conf = {
 		.url = "https://receiver.test/",
-		.ca_file = pki.missing_file,
+		.ca_file = pki.nothing_file,
 		.timeout = USEC_PER_SEC,
 	};
 	struct http_world w;
@@ -314,7 +323,7 @@ static void test_client_with_bad_files(_unused_ void **state)
 
 	http_world_start(&w, NULL);
 	assert_int_equal(http_client_new(&c, w.http, &conf, &message), HTTP_E_INVALID);
-	assert_non_null(strstr(message, "missing.pem"));
+	assert_non_null(strstr(message, "nothing.pem"));
 	free(message);
 	http_world_stop(&w);
 }

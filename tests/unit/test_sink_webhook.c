@@ -612,12 +612,12 @@ static void test_cannot_work(_unused_ void **state)
 	bad = secret("/etc/a", "whsec_dG9wc2VjcmV0");
 	expect_complaint(&b, "/etc/a: the secret does not hold 24 to 64 bytes");
 	conf->secrets.n = 0;
-	conf->ca_file = text("/nonexistent/ca.pem");
-	expect_complaint(&b, "/nonexistent/ca.pem: No such file");
-	conf->ca_file = NULL;
-	conf->client_certificate_file = text("/nonexistent/client.pem");
+	conf->ca_file = secret("/etc/ca.pem", "nothing");
+	expect_complaint(&b, "/etc/ca.pem: holds no certificate");
+	conf->ca_file = secret(NULL, NULL);
+	conf->client_certificate_file = secret("/etc/client.pem", "nothing");
 	expect_complaint(&b, "needs its key");
-	conf->client_certificate_file = NULL;
+	conf->client_certificate_file = secret(NULL, NULL);
 	conf->url = text("nonsense://x");
 	expect_complaint(&b, "URL");
 	conf->url = b.url;

@@ -42,6 +42,13 @@ struct fixture {
 
 static struct pki pki;
 
+/* As the configuration has it. */
+#define SECRET(_file)                                                                             \
+	(struct secret)                                                                           \
+	{                                                                                         \
+		.path = (char *)(_file).path, .bytes = (char *)(_file).data, .n_bytes = (_file).n \
+	}
+
 /* --- the receiver --- */
 
 /* Before the first read behind the answer to the client's greeting: what the client says then lies in
@@ -146,7 +153,7 @@ static int setup(void **state)
 		.severity = LOG_NOTICE,
 		.app_name = "schemarelay",
 		.enterprise_number = 32473,
-		.ca_file = pki.ca_file,
+		.ca_file = SECRET(pki.ca_file),
 	};
 	assert_int_equal(pthread_mutex_init(&t->receiver.lock, NULL), 0);
 	*state = t;
@@ -258,7 +265,7 @@ static void test_a_client_certificate(void **state)
 {
 	struct fixture *t = *state;
 
-	t->fake.conf.syslog.client_certificate_file = pki.client_file;
+	t->fake.conf.syslog.client_certificate_file = SECRET(pki.client_file);
 	t->fake.conf.syslog.client_key.bytes = pki.client_key;
 	t->fake.conf.syslog.client_key.n_bytes = strlen(pki.client_key);
 	start(t, pki_server_wants_client(&pki));
@@ -371,12 +378,12 @@ static void test_files_that_are_no_use(void **state)
 	struct fixture *t = *state;
 	char *message = NULL;
 
-	t->fake.conf.syslog.ca_file = pki.nothing_file;
+	t->fake.conf.syslog.ca_file = SECRET(pki.nothing_file);
 	assert_int_equal(fake_sink_open(&t->fake, &message), 1);
 	assert_non_null(strstr(message, "holds no certificate"));
 	free(message);
-	t->fake.conf.syslog.ca_file = NULL;
-	t->fake.conf.syslog.client_certificate_file = pki.client_file;
+	t->fake.conf.syslog.ca_file = (struct secret){ .path = NULL };
+	t->fake.conf.syslog.client_certificate_file = SECRET(pki.client_file);
 	t->fake.conf.syslog.client_key.bytes = pki.other_key;
 	t->fake.conf.syslog.client_key.n_bytes = strlen(pki.other_key);
 	assert_int_equal(fake_sink_open(&t->fake, &message), 1);
@@ -389,7 +396,7 @@ static void test_the_systems_authorities(void **state)
 {
 	struct fixture *t = *state;
 
-	t->fake.conf.syslog.ca_file = NULL;
+	t->fake.conf.syslog.ca_file = (struct secret){ .path = NULL };
 	start(t, pki_server(&pki, PKI_GOOD));
 	submit(t, "t0");
 	expect_verdicts(t, 0, 1);
