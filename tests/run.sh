@@ -2,7 +2,7 @@
 # Installs what is missing, builds, tests: sh tests/run.sh [quick | long]
 #
 #   quick   lint, unit tests (gcc), and a smoke test of the whole path: for between two edits
-#   (none)  everything, with PostgreSQL 15 and 16: what CI runs
+#   (none)  everything, with PostgreSQL 15 and 16, and the extension with 17 and 18, too: what CI runs
 #   long    the same with every version of PostgreSQL at hand, and each fuzzer for FUZZ_SECONDS (600)
 #
 # As root, or as a user with sudo (asked only when a package is missing). Builds in build-*/ inside the repository.
@@ -219,6 +219,10 @@ WORKERS=$(nproc)
 [ "$WORKERS" -le 4 ] || WORKERS=4
 integration 'integration tests' build-gcc -n "$WORKERS" --dist loadfile -m 'not alone' tests/integration "$versions"
 integration 'integration tests: alone' build-gcc -m alone tests/integration "$versions"
+# Without those that know no version: they have run.
+[ "$TIER" = long ] ||
+	integration 'integration tests: the extension on 17 and 18' build-gcc -n "$WORKERS" --dist loadfile -k 'pg17 or pg18' \
+		tests/integration/test_sql_*.py --pg=17,18
 [ ! -x build-asan/daemon/schemarelay ] ||
 	integration 'integration tests: address and undefined behaviour' build-asan -n "$WORKERS" --dist loadfile \
 		tests/integration/test_relay_*.py tests/integration/test_spool_crash.py "--pg=$version"
