@@ -125,10 +125,10 @@ def test_ready_status_reloading_and_stopping(pg, relay, stage, webhook):
 
 
 def test_the_watchdog_is_fed(relay):
-    r = relay(env={"WATCHDOG_USEC": "300000"}).start()
-    r.notifications.wait_for("WATCHDOG", "1", count=6, limit=5)
+    r = relay(env={"WATCHDOG_USEC": "2000000"}).start()
+    r.notifications.wait_for("WATCHDOG", "1", count=4)
     beats = [m["at"] for m in r.notifications.having("WATCHDOG", "1")]
-    assert max(b - a for a, b in zip(beats, beats[1:])) < 0.3
+    assert max(b - a for a, b in zip(beats, beats[1:])) < 2
 
 
 @pytest.mark.parametrize("signo", [signal.SIGTERM, signal.SIGINT])

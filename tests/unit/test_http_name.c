@@ -229,11 +229,11 @@ static void test_patience(_unused_ void **state)
 	start(&n, &w, "http://held.test/", &h);
 	strbuf_add_str(&n.entry, "held.test:80:192.0.2.1");
 	before = clock_monotonic();
-	assert_int_equal(http_name_look_up(&n, 200 * USEC_PER_MSEC, &wait), 0);
+	assert_int_equal(http_name_look_up(&n, 2 * USEC_PER_SEC, &wait), 0);
 	assert_true(wait);
 	http_world_wait(&w, &h.n, 1);
 	assert_string_equal(h.detail, "");
-	assert_in_range(clock_monotonic() - before, 90 * USEC_PER_MSEC, 180 * USEC_PER_MSEC);
+	assert_in_range(clock_monotonic() - before, 900 * USEC_PER_MSEC, 1900 * USEC_PER_MSEC);
 
 	n.fresh_until = 0;
 	before = clock_monotonic();
@@ -241,7 +241,7 @@ static void test_patience(_unused_ void **state)
 	http_world_wait(&w, &h.n, 2);
 	assert_string_equal(h.detail, "");
 	assert_in_range(clock_monotonic() - before, HTTP_NAME_PATIENCE - 10000,
-			HTTP_NAME_PATIENCE * 2);
+			HTTP_NAME_PATIENCE * 3);
 	http_name_done(&n);
 	http_world_stop(&w);
 }
