@@ -83,7 +83,11 @@ def demo():
 
     yield make
     for d in made:
-        if d.process.poll() is None:
+        # Killed, it would leave its server and its relay behind.
+        d.process.terminate()
+        try:
+            d.process.wait(40)
+        except subprocess.TimeoutExpired:
             d.process.kill()
             d.process.wait()
     shutil.rmtree(folder, ignore_errors=True)
