@@ -219,10 +219,9 @@ class Demonstration:
         self.relay.wait_ready()
         self.relay.wait_listening(DATABASE)
         with self.signals.held():
-            subscriber = Subscriber(self.relay.path("socket"), on_event=lambda e, at: self.arrivals.event("unix", e, at))
+            # Whoever says nothing of where to begin is waited for, and his first change is late.
+            subscriber = Subscriber(self.relay.path("socket"), b"{}\n", lambda e, at: self.arrivals.event("unix", e, at))
             self.stack.callback(subscriber.close)
-        # The relay waits that long for a new subscriber's word where to begin.
-        time.sleep(0.3)
 
     def stop_relay(self):
         """In order, and not only by destroy()."""
