@@ -48,10 +48,8 @@ usec_t relay_oldest_owed(const struct relay_sink *rs, usec_t now)
 	struct lane *l;
 
 	for (int i = 0; i < _LANE_STATE_N; i++) {
-		list_for_each_entry(l, &lanes[i], link) {
-			if (l->n_queue > 0)
-				since = MIN(since, lane_first(l)->since);
-		}
+		list_for_each_entry(l, &lanes[i], link)
+			since = MIN(since, lane_owed_since(l));
 	}
 	if (since == INT64_MAX)
 		return USEC_INFINITY;

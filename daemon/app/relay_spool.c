@@ -169,10 +169,12 @@ static int tell_what_was_lost(struct relay_database *d)
 
 /* --- room ---------------------------------------------------------------------------------------- */
 
-/* A database of which deliveries were dropped, and where the last of them was. */
+/* A database of which deliveries were dropped, and of the last of them where it was, and since when it was
+ * owed. */
 struct gap {
 	char *database;
 	uint64_t position;
+	int64_t since;
 };
 
 static int note_gap(struct gap **gaps, size_t *n, const struct delivery *d)
@@ -183,6 +185,7 @@ static int note_gap(struct gap **gaps, size_t *n, const struct delivery *d)
 	for (size_t i = *n; i-- > 0;) {
 		if (strcmp((*gaps)[i].database, d->change->database) == 0) {
 			(*gaps)[i].position = d->position;
+			(*gaps)[i].since = d->since;
 			return 0;
 		}
 	}
@@ -190,7 +193,11 @@ static int note_gap(struct gap **gaps, size_t *n, const struct delivery *d)
 	if (!more)
 		return error_origin(-ENOMEM);
 	*gaps = more;
-	more[*n] = (struct gap){ .database = strdup(d->change->database), .position = d->position };
+	more[*n] = (struct gap){
+		.database = strdup(d->change->database),
+		.position = d->position,
+		.since = d->since,
+	};
 	if (!more[*n].database)
 		return error_origin(-ENOMEM);
 	(*n)++;
@@ -219,7 +226,7 @@ static int put_resync(struct relay *r, struct lane *l, struct store_lane lane,
 	if (k < 0)
 		return error_fold(k);
 	if (l->database[0])
-		return error_fold(lane_prepend(l, c, position));
+		return error_fold(lane_prepend(l, c, position, gap->since));
 	return error_fold(sink_owe(l->sink, l->database, c, position));
 }
 
@@ -425,6 +432,12 @@ static void on_looked_up(void *userdata, store_id database)
 		relay_pace_looked_up(d);
 }
 
+/* Of a time of the store's clock. */
+static int64_t monotonic_of(const struct relay *r, usec_t then)
+{
+	return (int64_t)loop_now(r->loop) - (int64_t)usec_sub(store_now(r->store), then);
+}
+
 static int on_loaded(void *userdata, struct store_lane lane, const struct store_delivery *items,
 		     size_t n, bool more)
 {
@@ -438,13 +451,10 @@ static int on_loaded(void *userdata, struct store_lane lane, const struct store_
 	/* Asked for by a sink that was removed since. */
 	if (k < 0 || !l || !l->loading)
 		return error_fold(k);
-	for (size_t i = 0; k == 0 && i < n; i++) {
-		usec_t age = usec_sub(store_now(r->store), items[i].since);
-
+	for (size_t i = 0; k == 0 && i < n; i++)
 		k = window_load(l, items[i].change, items[i].position,
-				(int64_t)loop_now(r->loop) - (int64_t)age, items[i].attempts,
+				monotonic_of(r, items[i].since), items[i].attempts,
 				items[i].rejections);
-	}
 	if (k < 0)
 		return error_fold(k);
 	window_loaded(l, more);
@@ -482,7 +492,8 @@ static int on_counted(void *userdata, store_id sink, const struct store_count *l
 		if (k < 0)
 			return error_fold(k);
 		if (l)
-			window_count(l, lanes[i].n, lanes[i].bytes);
+			window_count(l, lanes[i].n, lanes[i].bytes,
+				     monotonic_of(r, lanes[i].oldest));
 	}
 	window_counted(rs->sink);
 	r->on_status(r->userdata);

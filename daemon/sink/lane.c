@@ -287,12 +287,12 @@ static struct list *lane_waiting(struct lane *l)
 	return l->n_busy > 0 ? l->last_busy->next : l->queue.next;
 }
 
-int lane_prepend(struct lane *l, struct change *c, uint64_t position)
+int lane_prepend(struct lane *l, struct change *c, uint64_t position, int64_t since)
 {
 	struct delivery *d;
 	int r;
 
-	r = delivery_new(&d, l, c, position, (int64_t)loop_now(l->sink->env->loop));
+	r = delivery_new(&d, l, c, position, since);
 	if (r < 0)
 		return error_fold(r);
 	list_insert_before(lane_waiting(l), &d->link);
@@ -302,6 +302,13 @@ int lane_prepend(struct lane *l, struct change *c, uint64_t position)
 		l->n_single++;
 	lane_added(l, d);
 	return 0;
+}
+
+int64_t lane_owed_since(struct lane *l)
+{
+	if (l->n_queue > 0)
+		return lane_first(l)->since;
+	return l->n_stored > 0 ? l->stored_since : INT64_MAX;
 }
 
 struct delivery *lane_oldest_waiting(struct lane *l)

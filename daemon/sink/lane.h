@@ -44,6 +44,7 @@ struct lane {
 
 	/* Owed, but in the store only: they lie behind `last`, the highest position that was queued. */
 	uint64_t n_stored, bytes_stored;
+	int64_t stored_since; /* of the oldest of them, or of one that was before it (CLOCK_MONOTONIC) */
 	uint64_t last;
 	bool late; /* they do not: the store was silent at first, and may name what is queued */
 	bool loading; /* the store was asked, for n_asked; so many of those above were owed after that: */
@@ -95,12 +96,17 @@ void lane_wake(struct lane *l);
 /* The first delivery; the lane must not be empty. */
 struct delivery *lane_first(struct lane *l);
 
-/* Adds a delivery of @c behind the others, or (a resync that stands for what was dropped, in the place
- * of the last of them) before all that are not under way. -ENOMEM. */
+/* Adds a delivery of @c behind the others. -ENOMEM. */
 int lane_append(struct lane *l, struct change *c, uint64_t position) _must_check_;
-int lane_prepend(struct lane *l, struct change *c, uint64_t position) _must_check_;
+/* A resync that stands for what was dropped, before all that are not under way: in the place of the last
+ * of them, and owed since then, as that one was. -ENOMEM. */
+int lane_prepend(struct lane *l, struct change *c, uint64_t position, int64_t since) _must_check_;
 /* Adds @d, which came from the store, behind the others, and takes it over. */
 void lane_append_delivery(struct lane *l, struct delivery *d);
+
+/* Since when the lane has been owed its oldest delivery, wherever it is (CLOCK_MONOTONIC; negative: before
+ * this boot). INT64_MAX: it is owed nothing. */
+int64_t lane_owed_since(struct lane *l);
 
 /* Unlinks @d, a member of the queue; the caller frees it. */
 void lane_unlink(struct lane *l, struct delivery *d);

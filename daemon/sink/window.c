@@ -59,8 +59,10 @@ bool window_gets_low(const struct lane *l, const struct change *c)
 	       has_fallen_to(s->bytes_queued, c->payload.len, LIMIT_SINK_WINDOW_BYTES / 2);
 }
 
-static void add_stored(struct lane *l, uint64_t n, uint64_t bytes)
+static void add_stored(struct lane *l, uint64_t n, uint64_t bytes, int64_t since)
 {
+	if (l->n_stored == 0 || since < l->stored_since)
+		l->stored_since = since;
 	l->n_stored += n;
 	l->bytes_stored += bytes;
 	l->sink->n_owed += n;
@@ -80,7 +82,7 @@ static void remove_stored(struct lane *l, uint64_t n, uint64_t bytes)
 
 void window_pass(struct lane *l, const struct change *c)
 {
-	add_stored(l, 1, c->payload.len);
+	add_stored(l, 1, c->payload.len, (int64_t)loop_now(l->sink->env->loop));
 	if (l->loading) {
 		l->n_after++;
 		l->bytes_after += c->payload.len;
@@ -168,6 +170,7 @@ int window_load(struct lane *l, struct change *c, uint64_t position, int64_t sin
 	int r;
 
 	remove_stored(l, 1, c->payload.len);
+	l->stored_since = MAX(l->stored_since, since);
 	if (l->late && is_queued(l, position)) {
 		l->last = MAX(l->last, position);
 		return 0;
@@ -192,7 +195,7 @@ void window_loaded(struct lane *l, bool more)
 		remove_stored(l, l->n_stored - MIN(l->n_stored, l->n_after),
 			      l->bytes_stored - MIN(l->bytes_stored, l->bytes_after));
 	} else if (l->n_stored <= l->n_after) {
-		add_stored(l, l->n_after + 1 - l->n_stored, 0);
+		add_stored(l, l->n_after + 1 - l->n_stored, 0, l->stored_since);
 	}
 	window_drained(l);
 	loop_defer(s->env->loop, &s->dispatch);
@@ -201,7 +204,7 @@ void window_loaded(struct lane *l, bool more)
 		sink_expire(s, &info);
 }
 
-void window_count(struct lane *l, uint64_t n, uint64_t bytes)
+void window_count(struct lane *l, uint64_t n, uint64_t bytes, int64_t since)
 {
 	if (!l->sink->counting) {
 		l->late = true;
@@ -210,7 +213,7 @@ void window_count(struct lane *l, uint64_t n, uint64_t bytes)
 	/* It was owed that while the daemon had another configuration. */
 	if (sink_has_one_lane(l->sink) != !l->database[0])
 		l->sink->mixed = true;
-	add_stored(l, n, bytes);
+	add_stored(l, n, bytes, since);
 }
 
 void window_counted(struct sink *s)

@@ -47,9 +47,9 @@ int window_load(struct lane *l, struct change *c, uint64_t position, int64_t sin
 void window_loaded(struct lane *l, bool more);
 
 /*
- * What the store knew when s->counting began, lane by lane ... and that were all: s->counting ends. A
+ * What the store knew when s->counting began, and since when the first was owed, lane by lane ... and that were all: s->counting ends. A
  * store that cannot be read yet holds nobody up: counting may end without an answer, which then
  * comes late, when newer deliveries have gone: what it tells follows them.
  */
-void window_count(struct lane *l, uint64_t n, uint64_t bytes);
+void window_count(struct lane *l, uint64_t n, uint64_t bytes, int64_t since);
 void window_counted(struct sink *s);

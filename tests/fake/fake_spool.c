@@ -184,7 +184,7 @@ static void answer_count(const struct spool_question *q)
 		for (; n < r->n && spool_row(r, n)->position <= q->until; n++)
 			bytes += spool_row(r, n)->bytes;
 		if (n > 0)
-			window_count(lane_of(r->lane), n, bytes);
+			window_count(lane_of(r->lane), n, bytes, spool_row(r, 0)->since);
 	}
 	window_counted(sink);
 }
@@ -278,6 +278,7 @@ void spool_drop(struct lane *l, unsigned int n)
 	struct change *c;
 	struct row *row;
 	uint64_t position = 0;
+	int64_t since = 0;
 	size_t n_dropped = 0;
 	char database[8];
 
@@ -285,6 +286,7 @@ void spool_drop(struct lane *l, unsigned int n)
 		row = spool_row(r, l->n_busy + n_dropped++);
 		assert_true(row->position == d->position);
 		position = d->position;
+		since = d->since;
 		(void)snprintf(database, sizeof(database), "%s", d->change->database);
 		lane_unlink(l, d);
 		(void)delivery_free(d);
@@ -295,10 +297,10 @@ void spool_drop(struct lane *l, unsigned int n)
 	c->kind = CHANGE_RESYNC;
 	if (l->database[0]) {
 		remove_rows(r, l->n_busy, n_dropped - 1);
-		assert_int_equal(lane_prepend(l, c, position), 0);
+		assert_int_equal(lane_prepend(l, c, position, since), 0);
 		row = spool_row(r, l->n_busy);
 		r->bytes += FAKE_PAYLOAD - row->bytes;
-		*row = (struct row){ .position = position, .bytes = FAKE_PAYLOAD };
+		*row = (struct row){ .position = position, .bytes = FAKE_PAYLOAD, .since = since };
 		(void)snprintf(row->database, sizeof(row->database), "%s", database);
 	} else {
 		/* Its receivers go by the highest sequence. */
@@ -307,7 +309,6 @@ void spool_drop(struct lane *l, unsigned int n)
 		assert_int_equal(sink_owe(sink, "", c, row->position), 0);
 	}
 	row->number = c->sequence;
-	row->since = (int64_t)loop_now(loop);
 	(void)change_unref(c);
 }
 

@@ -88,6 +88,19 @@ def test_the_sink_that_owes_most_gives_way(some_pg, relay, stage, webhooks):
     assert resyncs(less.received()) == [] == resyncs(well.received())
 
 
+def test_what_stands_for_the_oldest_is_as_old(pg, relay, stage):
+    s = stage(pg)
+    sink = {"type": "unix", "path": "/run/nobody", "mode": "connect", "paused": True}
+    r = relay(databases={"one": s.conf}, sinks={"bus": sink}, spool=SMALL)
+    r.expect(f'sink "bus": {FULL}').tolerate(AT_ONCE).start()
+    shown = lambda: r.admin.sink("bus")  # noqa: E731
+    bulk.insert(s, 1, 150, 15000, 50)
+    r.wait_for(lambda: shown()["owed"] == 150 and shown()["oldest_owed_seconds"] > 5, "owed for some time")
+    bulk.insert(s, 151, 450, 15000, 50)
+    r.wait_log(f'sink "bus": {FULL}')
+    assert shown()["oldest_owed_seconds"] > 5
+
+
 def test_history_and_dead_letters_give_way_before_debts(some_pg, relay, stage, webhooks):
     """What is owed fits only when all of the others are gone."""
     stages = {name: stage(some_pg) for name in "abc"}

@@ -41,6 +41,11 @@ static int tear_down(_unused_ void **state)
 	return 0;
 }
 
+static int prepend(struct lane *l, struct change *c, uint64_t position)
+{
+	return lane_prepend(l, c, position, 0);
+}
+
 static void add(uint64_t number, int (*how)(struct lane *l, struct change *c, uint64_t position))
 {
 	struct change *c = fake_change_new("a", number);
@@ -128,7 +133,7 @@ static void test_states(_unused_ void **state)
 	assert_null(lane_oldest_waiting(lane));
 	assert_queue("");
 	/* A resync on an idle lane. */
-	add(4, lane_prepend);
+	add(4, prepend);
 	assert_int_equal(lane->state, LANE_READY);
 	assert_int_equal(lane_first(lane)->change->sequence, 4);
 }
@@ -144,18 +149,18 @@ static void test_waiting(_unused_ void **state)
 	take_oldest();
 	take_oldest();
 	assert_queue("125");
-	add(9, lane_prepend);
+	add(9, prepend);
 	assert_queue("1295");
 	take_oldest();
 	take_oldest();
 	assert_null(lane_oldest_waiting(lane));
 	assert_queue("12");
 	assert_int_equal(lane->state, LANE_BUSY);
-	add(8, lane_prepend);
+	add(8, prepend);
 	assert_queue("128");
 	lane->n_busy = 0;
 	lane_set_state(lane, LANE_READY);
-	add(7, lane_prepend);
+	add(7, prepend);
 	assert_queue("7128");
 }
 
@@ -170,7 +175,7 @@ static void test_batch(_unused_ void **state)
 	take_oldest();
 	assert_int_equal(lane->n_batch, 0);
 	lane->n_batch = 3;
-	add(6, lane_prepend);
+	add(6, prepend);
 	assert_int_equal(lane->n_batch, 0);
 }
 
@@ -183,7 +188,7 @@ static void test_single(_unused_ void **state)
 	take_oldest();
 	assert_int_equal(lane->n_single, 2);
 	/* 6 goes before 2 and 3: they are still among the first three. */
-	add(6, lane_prepend);
+	add(6, prepend);
 	assert_queue("62345");
 	assert_int_equal(lane->n_single, 3);
 	take_oldest();
@@ -200,7 +205,7 @@ static void test_single(_unused_ void **state)
 	assert_int_equal(lane->n_single, 0);
 	take_oldest();
 	assert_int_equal(lane->n_single, 0);
-	add(7, lane_prepend);
+	add(7, prepend);
 	assert_int_equal(lane->n_single, 0);
 }
 
@@ -262,7 +267,7 @@ static void test_no_memory(_unused_ void **state)
 		assert_int_equal(lane_append(lane, c, c->sequence), -ENOMEM);
 		assert_true(fake_malloc_end());
 		fake_malloc_fail_at(0);
-		assert_int_equal(lane_prepend(lane, c, c->sequence), -ENOMEM);
+		assert_int_equal(lane_prepend(lane, c, c->sequence, 0), -ENOMEM);
 		assert_true(fake_malloc_end());
 		assert_queue("");
 		assert_int_equal(lane->state, LANE_IDLE);
@@ -302,7 +307,7 @@ static void test_rest(_unused_ void **state)
 	take_oldest();
 	assert_int_equal(lane->state, LANE_IDLE);
 	assert_false(loop_timer_armed(lane->timer));
-	add(2, lane_prepend);
+	add(2, prepend);
 	assert_int_equal(lane->state, LANE_RESTING);
 	add(3, lane_append);
 	assert_int_equal(lane->state, LANE_RESTING);

@@ -230,7 +230,7 @@ static void do_drop(void)
 	if (n < 2 || m->n == MAX_OWED)
 		return;
 	resync = fake_change_new(m->name, ++m->next);
-	assert_int_equal(lane_prepend(l, resync, resync->sequence), 0);
+	assert_int_equal(lane_prepend(l, resync, resync->sequence, 0), 0);
 	(void)change_unref(resync);
 	memmove(&m->queue[m->n_busy + 1], &m->queue[m->n_busy],
 		(m->n - m->n_busy) * sizeof(m->queue[0]));

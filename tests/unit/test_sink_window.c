@@ -114,6 +114,65 @@ static void test_expiry_of_what_is_loaded(_unused_ void **state)
 	assert_int_equal(sink->n_delivered, 3);
 }
 
+/* A resync is as old as the last of what it stands for: what comes behind it is not kept longer by it. */
+static void test_expiry_of_a_resync(_unused_ void **state)
+{
+	struct sink_callbacks callbacks;
+
+	confs[0].backoff.initial = NEVER;
+	confs[0].backoff.max = NEVER;
+	confs[0].give_up_after = DAY;
+	for (unsigned int i = 0; i < 4; i++)
+		spool_owed_before("a", FAKE_PAYLOAD, 2 * DAY);
+	spool_owed_before("a", FAKE_PAYLOAD, DAY / 2);
+	start_again();
+	callbacks = *sink->callbacks;
+	callbacks.on_settled = note_settled;
+	sink->callbacks = &callbacks;
+	n_expired = 0;
+	assert_true(spool_answer());
+	turn();
+	assert_int_equal(lane_of("a")->n_busy, 1);
+	spool_drop(lane_of("a"), 2);
+	answer("a", VERDICT_RETRY);
+	assert_int_equal(n_expired, 3);
+	assert_int_equal(lane_of("a")->n_queue, 1);
+	spool_check();
+	sink_pause(sink);
+	sink_resume(sink);
+	turn();
+	deliver_all();
+}
+
+static void check_owed_since(const char *lane, usec_t age)
+{
+	int64_t then = (int64_t)loop_now(loop) - (int64_t)age;
+
+	/* The clock goes on. */
+	assert_in_range(then - lane_owed_since(lane_of(lane)), 0, DAY / 24);
+}
+
+/* The oldest may be in the store only: as the store has counted it, or as it passed by the window. */
+static void test_owed_since(_unused_ void **state)
+{
+	spool_owed_before("a", FAKE_PAYLOAD, 2 * DAY);
+	spool_owed_before("a", FAKE_PAYLOAD, DAY);
+	start_again();
+	assert_int_equal(lane_of("a")->n_queue, 0);
+	check_owed_since("a", 2 * DAY);
+	spool_owe("a", FAKE_PAYLOAD);
+	check_owed_since("a", 2 * DAY);
+	assert_true(spool_answer());
+	turn();
+	assert_int_equal(lane_of("a")->n_queue, 2);
+	assert_int_equal(lane_of("a")->n_stored, 1);
+	check_owed_since("a", 2 * DAY);
+	answer("a", VERDICT_OK);
+	check_owed_since("a", DAY);
+	deliver_all();
+	assert_true(lane_owed_since(lane_of("a")) == INT64_MAX);
+}
+
 /* --- one that wants no more --------------------------------------------------------------------------- */
 
 static void test_stays_gone(_unused_ void **state)
@@ -329,7 +388,7 @@ static void test_fullest_lane(_unused_ void **state)
 	/* A resync alone stays. */
 	resync = fake_change_new("a", 1000000);
 	resync->kind = CHANGE_RESYNC;
-	assert_int_equal(lane_prepend(lane_of("a"), resync, HALF), 0);
+	assert_int_equal(lane_prepend(lane_of("a"), resync, HALF, 0), 0);
 	(void)change_unref(resync);
 	assert_null(sink_fullest_lane(sink));
 	window_loaded(lane_of("a"), false);
@@ -400,6 +459,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		WINDOW_TEST(test_expiry_of_what_is_loaded),
+		WINDOW_TEST(test_expiry_of_a_resync),
+		WINDOW_TEST(test_owed_since),
 		WINDOW_TEST(test_stays_gone),
 		WINDOW_TEST(test_stays_gone_unopened),
 		WINDOW_TEST(test_attempts_are_told),

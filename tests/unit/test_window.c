@@ -339,7 +339,7 @@ static void test_store_knows_other_bytes(_unused_ void **state)
 	spool_owed_before("a", 100, 0);
 	spool_start();
 	sink->counting = true;
-	window_count(lane_of("a"), 2, 5000);
+	window_count(lane_of("a"), 2, 5000, 0);
 	window_counted(sink);
 	turn();
 	assert_true(spool_answer());
