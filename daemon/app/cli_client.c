@@ -220,7 +220,7 @@ int cli_get(const struct cli *c, const char *target, struct json_value **ret)
 
 	if (k)
 		return k;
-	k = json_parse(ret, answer.data ? answer.data : "", answer.len, 0, &error);
+	k = json_parse(ret, answer.data ? answer.data : "", answer.len, JSON_WRAPPED, &error);
 	if (k < 0)
 		return cli_fail_own(k);
 	if (k || (*ret)->type != JSON_OBJECT) {

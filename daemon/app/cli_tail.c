@@ -162,7 +162,7 @@ static int tail_list(struct tail *t, struct cli *c)
 		if (c->last)
 			strbuf_addf(&target, "?last=%s", c->last);
 		else
-			strbuf_add_str(&target, "?limit=1000");
+			strbuf_add_str(&target, "?limit=100");
 		status = cli_add_query(c, &target);
 		if (status == 0)
 			status = tail_page(t, target.data, &more);
@@ -187,7 +187,7 @@ static int take_line(struct tail *t, const char *line, size_t n)
 	/* A gap's data has nothing in it. */
 	if (n < 9 || memcmp(line, "data: ", 6) != 0)
 		return 0;
-	k = json_parse(&event, line + 6, n - 6, 0, &error);
+	k = json_parse(&event, line + 6, n - 6, JSON_WRAPPED, &error);
 	if (k < 0)
 		return cli_fail_own(k);
 	if (k || event->type != JSON_OBJECT)

@@ -38,6 +38,7 @@
 #define LIMIT_HANDSHAKES        16u      /* connection attempts at once */
 #define LIMIT_CONNECT_THREADS   32u /* of which a server may keep one busy as long as it likes */
 #define LIMIT_JSON_DEPTH        64u
+#define LIMIT_JSON_WRAP         4u       /* levels more of what holds payloads: a list of events */
 #define LIMIT_JSON_VALUES       1000000u /* of one tree */
 #define LIMIT_OBJECTS           100u     /* of one change, as the journal makes them */
 #define LIMIT_ATTRIBUTE         1024u    /* bytes of a CloudEvents attribute: subject, channel */

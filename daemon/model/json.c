@@ -28,7 +28,7 @@ struct walk {
 	int r;          /* what a callback of the reader returned */
 
 	unsigned int depth;
-	bool in_object[LIMIT_JSON_DEPTH];
+	bool in_object[LIMIT_JSON_DEPTH + LIMIT_JSON_WRAP];
 	struct strbuf key;
 
 	bool want_places;
@@ -121,7 +121,7 @@ static int walk_open(struct walk *w, enum json_type type)
 	int r = 0;
 
 	walk_token(w, &w->place);
-	if (w->depth == LIMIT_JSON_DEPTH)
+	if (w->depth == json_depth(w->flags))
 		return walk_result(w, JSON_E_INVALID);
 	if (w->reader->on_open)
 		r = w->reader->on_open(w->userdata, w->depth, walk_key(w), type);
@@ -232,7 +232,7 @@ struct tree {
 	struct json_value *root;
 	size_t n_values;
 	/* The containers that are open, and where the next member of each is linked. */
-	struct json_value **end[LIMIT_JSON_DEPTH + 1];
+	struct json_value **end[LIMIT_JSON_DEPTH + LIMIT_JSON_WRAP + 1];
 };
 
 enum { TREE_E_SIZE = JSON_E_INVALID + 1 };

@@ -39,6 +39,8 @@ struct json_error {
 enum { JSON_E_INVALID = 1 };
 
 #define JSON_COMMENTS 1u /* allow C and C++ comments */
+#define JSON_WRAPPED \
+	2u /* allow LIMIT_JSON_WRAP levels more: each payload in it may have all of its own */
 
 /*
  * Parses one document of @n bytes. JSON_E_INVALID: @error says where and what (syntax, UTF-8, depth

@@ -30,7 +30,7 @@ struct scan {
 	unsigned int flags;
 	size_t at;
 	enum expect expect;
-	size_t open[LIMIT_JSON_DEPTH]; /* offsets of the brackets */
+	size_t open[LIMIT_JSON_DEPTH + LIMIT_JSON_WRAP]; /* offsets of the brackets */
 	size_t depth;
 	size_t comma; /* offset of the newest comma */
 	struct json_error *error;
@@ -265,8 +265,9 @@ static bool scan_value(struct scan *s)
 	char c = s->text[s->at], buf[16];
 
 	if (c == '{' || c == '[') {
-		if (s->depth == LIMIT_JSON_DEPTH)
-			return fault(s, s->at, "nested deeper than %u levels", LIMIT_JSON_DEPTH);
+		if (s->depth == json_depth(s->flags))
+			return fault(s, s->at, "nested deeper than %u levels",
+				     json_depth(s->flags));
 		s->open[s->depth++] = s->at++;
 		s->expect = c == '{' ? EXPECT_KEY_OR_END : EXPECT_VALUE_OR_END;
 		return false;

@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "base/limits.h"
 #include "base/macro.h"
 #include "model/json.h"
 
@@ -22,6 +23,12 @@ struct json_place {
 		0, .line = 1, .column = 1 \
 	}
 
+/* How deep a text may be nested. */
+static inline unsigned int json_depth(unsigned int flags)
+{
+	return LIMIT_JSON_DEPTH + (flags & JSON_WRAPPED ? LIMIT_JSON_WRAP : 0);
+}
+
 /* Moves @p forward to @offset. */
 void json_place_advance(struct json_place *p, const char *text, size_t offset);
 
@@ -31,5 +38,5 @@ size_t json_skip_blank(const char *text, size_t n, size_t at, unsigned int flags
 
 /* Walks the whole text, without recursion. true: it is faulty, @error says where and what. It
  * accepts what RFC 8259 does, but for NUL and lone surrogates in strings and for a depth over
- * LIMIT_JSON_DEPTH. */
+ * json_depth(). */
 bool json_diagnose(const char *text, size_t n, unsigned int flags, struct json_error *error);

@@ -141,6 +141,19 @@ def test_many_changes(pg, relay, stage):
     assert ids[:1200] == [e["sequence"] for e in shown] and ids == sorted(set(ids))
 
 
+def test_a_payload_as_deep_as_may_be(pg, relay, stage, webhook):
+    """In an event, in a list, it is deeper than a payload may be."""
+    s = stage(pg)
+    r = relay(databases={"one": {**s.conf, "channels": ["schema_changed", "deep"]}}, sinks={"hook": hook_to(webhook)})
+    r.expect("changes may have been missed").start()
+    deep = json.loads("[" * 64 + "]" * 64)
+    s.sql(f"NOTIFY deep, '{json.dumps(deep)}'")
+    wait_until(lambda: deep in [e["data"] for e in webhook.received()], "the notification")
+    shown = r.command("tail", "--json")
+    assert shown.returncode == 0 and deep in [json.loads(line)["data"] for line in shown.stdout.splitlines()], shown
+    assert r.command("tail").returncode == 0
+
+
 def test_what_is_kept_no_longer(pg, relay, stage, webhook):
     s = stage(pg)
     r = relay(databases={"one": s.conf}, sinks={"hook": hook_to(webhook)}).start()

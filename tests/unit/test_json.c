@@ -254,7 +254,7 @@ static void test_places(_unused_ void **state)
 }
 
 /* @depth arrays in one another. */
-static int parse_nested(unsigned int depth, struct json_error *error)
+static int parse_nested(unsigned int depth, unsigned int flags, struct json_error *error)
 {
 	char text[4 * LIMIT_JSON_DEPTH];
 	struct json_value *v;
@@ -262,12 +262,13 @@ static int parse_nested(unsigned int depth, struct json_error *error)
 
 	memset(text, '[', depth);
 	memset(text + depth, ']', depth);
-	r = json_parse(&v, text, (size_t)depth * 2, 0, error);
+	r = json_parse(&v, text, (size_t)depth * 2, flags, error);
 	if (r == 0)
 		(void)json_free(v);
-	assert_int_equal(
-		json_read(&(struct json_reader){ .on_open = NULL }, NULL, text, (size_t)depth * 2),
-		r);
+	if (!flags)
+		assert_int_equal(json_read(&(struct json_reader){ .on_open = NULL }, NULL, text,
+					   (size_t)depth * 2),
+				 r);
 	return r;
 }
 
@@ -275,10 +276,14 @@ static void test_depth(_unused_ void **state)
 {
 	struct json_error error;
 
-	assert_int_equal(parse_nested(LIMIT_JSON_DEPTH, &error), 0);
-	assert_int_equal(parse_nested(LIMIT_JSON_DEPTH + 1, &error), JSON_E_INVALID);
+	assert_int_equal(parse_nested(LIMIT_JSON_DEPTH, 0, &error), 0);
+	assert_int_equal(parse_nested(LIMIT_JSON_DEPTH + 1, 0, &error), JSON_E_INVALID);
 	assert_string_equal(error.message, "nested deeper than 64 levels");
 	assert_int_equal(error.column, 65);
+	assert_int_equal(parse_nested(LIMIT_JSON_DEPTH + LIMIT_JSON_WRAP, JSON_WRAPPED, &error), 0);
+	assert_int_equal(parse_nested(LIMIT_JSON_DEPTH + LIMIT_JSON_WRAP + 1, JSON_WRAPPED, &error),
+			 JSON_E_INVALID);
+	assert_string_equal(error.message, "nested deeper than 68 levels");
 }
 
 /* An array of @n numbers: with itself, @n + 1 values. */
