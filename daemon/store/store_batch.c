@@ -262,6 +262,11 @@ static void reopen(struct store *s)
 		}
 		op->batch = s->number;
 		s->n_open++;
+		/* What came meanwhile goes before what comes from now on, which finds the look-up open. */
+		n = op->kind == OP_LOOKUP ? store_named_by_id(s, STORE_DATABASE, op->database)
+					  : NULL;
+		if (n)
+			list_splice(&op->lookup.waits, &n->waits);
 	}
 	list_splice(&s->open, &b->ops);
 	store_merge(s, &newer);

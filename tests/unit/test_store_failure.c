@@ -261,6 +261,32 @@ static void test_journal_read_again_while_failing(_unused_ void **state)
 	assert_int_equal(store_world_owed(w, lane), 4);
 }
 
+/* A look-up is under way, and its batch comes back unanswered: what has waited behind it goes before what comes then, the cursor last. */
+static void test_the_order_behind_a_look_up_that_fails(_unused_ void **state)
+{
+	struct cursor c = { .snapshot = (char *)"10:10:" };
+
+	fake_vfs_hold(FAKE_VFS_SYNC);
+	(void)store_world_admit(w, store_world_row(1), false, lane); /* something to write */
+	(void)store_world_admit(w, store_world_row(2), true, lane);
+	store_world_until(w, store_world_stats(w).busy_since != 0);
+	fake_vfs_await_held();
+	(void)store_world_admit(w, store_world_row(3), true, lane);
+	fake_vfs_fail(FAKE_VFS_SYNC, SQLITE_IOERR_FSYNC, 0);
+	fake_vfs_release();
+	until_failing();
+	(void)store_world_admit(w, store_world_row(4), true, lane);
+	assert_int_equal(store_set_cursor(w->store, lane.database, &c), 0);
+	fake_vfs_heal();
+	fake_clock_advance(USEC_PER_SEC);
+	store_world_until(w, w->n_admitted == 4);
+	for (unsigned int i = 0; i < 4; i++)
+		assert_int_equal(strtoul(w->admitted[i].change->id + 24, NULL, 16), i + 1);
+	/* One look-up answers them all: no batch has the cursor without the changes that it covers. */
+	store_world_flush(w);
+	assert_int_equal(store_world_owed(w, lane), 4);
+}
+
 static unsigned int n_answers;
 
 static void on_answer(_unused_ void *userdata, struct store_query *q)
@@ -620,6 +646,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_settled_while_failing, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_loads_while_failing, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_journal_read_again_while_failing, set_up,
+						tear_down),
+		cmocka_unit_test_setup_teardown(test_the_order_behind_a_look_up_that_fails, set_up,
 						tear_down),
 		cmocka_unit_test_setup_teardown(test_queries_while_failing, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_memory_is_bounded, set_up, tear_down),
