@@ -121,7 +121,8 @@ static void hand_over(struct store *s)
 	/* After a failure only what is written proves that it is over. */
 	b->write_meta = s->meta_dirty || s->tidy || s->health == STORE_FAILING;
 	b->tidy = s->tidy;
-	b->answer = s->pending_bytes < LIMIT_STORE_PENDING / 2;
+	/* Much in memory already; but where room is to be made, what is read is what can be dropped. */
+	b->answer = s->pending_bytes < LIMIT_STORE_PENDING / 2 || s->full;
 	b->blind = s->health == STORE_FAILING &&
 		   usec_sub(loop_now(s->loop), s->failing_since) >= BLIND_PATIENCE;
 	store_fill_meta(s, &b->meta);
