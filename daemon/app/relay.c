@@ -46,6 +46,21 @@ static int on_cursor(void *userdata, _unused_ struct source *s, const struct cur
 	return error_fold(store_set_cursor(d->relay->store, d->id, cursor));
 }
 
+/* The spool may have been opened since the source was made. */
+static enum source_found find_cursor(void *userdata, _unused_ struct source *s,
+				     const struct cursor **ret)
+{
+	const struct relay_database *d = userdata;
+	const struct store *store = d->relay->store;
+
+	*ret = store_get_cursor(store, d->id);
+	if (*ret && ((*ret)->snapshot || (*ret)->oldest))
+		return SOURCE_FOUND_CURSOR;
+	if (store_was_opened(store))
+		return SOURCE_FOUND_NONE;
+	return store_is_awaited(store) ? SOURCE_FOUND_LATER : SOURCE_FOUND_UNSURE;
+}
+
 static bool relay_may_read(void *userdata, _unused_ struct source *s)
 {
 	struct relay_database *d = userdata;
@@ -149,6 +164,7 @@ static void on_payload_rejected(void *userdata, _unused_ struct source *s, int w
 static const struct source_callbacks source_callbacks = {
 	.on_change = on_change,
 	.on_cursor = on_cursor,
+	.find_cursor = find_cursor,
 	.on_state = on_source_state,
 	.on_rejected = on_payload_rejected,
 	.on_attempted = on_attempted,
@@ -231,6 +247,8 @@ static int database_new(struct relay_database **ret, struct relay *r,
 	list_init(&d->held);
 	list_init(&d->paced);
 	k = store_name(&d->id, r->store, STORE_DATABASE, conf->name);
+	if (k == 0 && r->spool_was_reset)
+		k = store_set_cursor(r->store, d->id, &(struct cursor){ .oldest = true });
 	if (k == 0)
 		k = source_new(&d->source, &r->source_env, conf, store_get_cursor(r->store, d->id),
 			       &source_callbacks, d);
@@ -238,8 +256,6 @@ static int database_new(struct relay_database **ret, struct relay *r,
 		free(d);
 		return error_fold(k);
 	}
-	if (r->spool_was_reset)
-		source_read_again(d->source);
 	*ret = d;
 	return 0;
 }

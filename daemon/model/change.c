@@ -50,6 +50,7 @@ const char *resync_reason_name(enum resync_reason reason)
 		[RESYNC_CONDITION_ENDED] = "condition_ended",
 		[RESYNC_DELIVERIES_DROPPED] = "deliveries_dropped",
 		[RESYNC_NOTIFICATIONS_LOST] = "notifications_lost",
+		[RESYNC_SPOOL_LOST] = "spool_lost",
 	};
 
 	assert(reason < _RESYNC_REASON_N);

@@ -34,6 +34,7 @@ enum resync_reason {
 	RESYNC_CONDITION_ENDED,  /* they could not be seen until now */
 	RESYNC_DELIVERIES_DROPPED, /* the relay had no room for what this sink was owed */
 	RESYNC_NOTIFICATIONS_LOST, /* listen mode: notifications arrived that could not be kept */
+	RESYNC_SPOOL_LOST, /* what the relay kept of this database is gone, or cannot be read */
 	_RESYNC_REASON_N,
 };
 

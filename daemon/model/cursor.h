@@ -15,12 +15,22 @@ struct cursor {
 	uint32_t database_oid;
 	uint32_t timeline;
 	char install_id[37];
-	char *snapshot; /* pg_snapshot as text, "100:105:102,103" */
+	char *snapshot; /* pg_snapshot as text, "100:105:102,103"; NULL: no position yet */
 	bool has_row;   /* a row was read; the next three tell the newest, by id */
 	int64_t row_id;
 	uint64_t row_xid; /* tells, when the row is gone, whether it was pruned */
 	char row_event_id[37];
+	/* Consumers were told that changes cannot be seen (RESYNC_CONDITION_BEGAN): the end is owed to them. */
+	bool hidden;
+	/* What was read is forgotten (the spool was lost): the next reading begins with the oldest row. */
+	bool oldest;
 };
+
+/* It tells something. */
+static inline bool cursor_is_set(const struct cursor *c)
+{
+	return c->snapshot || c->hidden || c->oldest;
+}
 
 void cursor_init(struct cursor *c);
 void cursor_done(struct cursor *c);

@@ -91,6 +91,24 @@ void source_resync(struct source *s, enum resync_reason reason)
 	source_emit(s, c, false);
 }
 
+void source_keep(struct source *s)
+{
+	int r;
+
+	if (s->dead)
+		return;
+	r = s->callbacks->on_cursor(s->userdata, s, &s->cursor);
+	if (r < 0)
+		source_bug(s, error_fold(r));
+}
+
+void source_end_hiding(struct source *s)
+{
+	s->ended_due = s->cursor.hidden = false;
+	source_resync(s, RESYNC_CONDITION_ENDED);
+	source_keep(s);
+}
+
 static void told_attempted(struct source *s)
 {
 	if (s->attempted || s->dead)
@@ -414,7 +432,8 @@ int source_new(struct source **ret, const struct source_env *env, const struct d
 	s->reread = true;
 	if (r == 0 && cursor) {
 		r = cursor_copy(&s->cursor, cursor);
-		s->has_cursor = r == 0;
+		s->has_cursor = r == 0 && cursor->snapshot;
+		s->oldest = r == 0 && cursor->oldest;
 	}
 	if (r < 0) {
 		bury(s);

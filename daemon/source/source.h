@@ -65,13 +65,24 @@ struct source_status {
 	const char *server_address; /* "10.0.1.5:5432", "/var/run/postgresql"; or NULL */
 };
 
+enum source_found {
+	SOURCE_FOUND_CURSOR,
+	SOURCE_FOUND_NONE,   /* nothing was ever read */
+	SOURCE_FOUND_LATER,  /* it is not known yet: the source asks again in a second */
+	SOURCE_FOUND_UNSURE, /* perhaps something was read, and nobody can tell how far */
+};
+
 struct source_callbacks {
 	/* One change, in the database's order. The callee takes a reference if it keeps it.
 	 * `reread` tells that it may have been read before: the store drops what it knows.
 	 * Negative: our failure. */
 	int (*on_change)(void *userdata, struct source *s, struct change *c, bool reread);
-	/* Everything up to this cursor has been given to on_change. */
+	/* Everything up to this cursor has been given to on_change. It may have no snapshot: only what is told
+	 * beside it is to be remembered. */
 	int (*on_cursor)(void *userdata, struct source *s, const struct cursor *cursor);
+	/* source_new() got no cursor, and the journal is there: has one been found since? *ret: it. */
+	enum source_found (*find_cursor)(void *userdata, struct source *s,
+					 const struct cursor **ret);
 	/* State, condition or error changed. */
 	void (*on_state)(void *userdata, struct source *s, const struct source_status *status);
 	/* Counters' events: a payload was rejected (PAYLOAD_E_*). */

@@ -53,6 +53,8 @@ struct source_reading {
 	bool base;   /* the next row: only what can be had of it */
 	bool got_row;
 	bool has_newest;
+	bool pruned_told;          /* rows may have been pruned before they were read */
+	uint64_t pruned_xid;       /* when it began */
 	unsigned int limit;        /* rows of the next page */
 	unsigned int n_rows;       /* of the page under way */
 	uint64_t bytes, bytes_max; /* likewise, and what it was to hold at most */
@@ -117,6 +119,8 @@ struct source {
 	bool reread;     /* it may bring rows that are known */
 	bool again;      /* the next session forgets the cursor, and begins with the oldest row */
 	bool oldest;     /* so does this one, whatever conf->start says */
+	bool lost_told;  /* the resync for it */
+	bool ended_due;  /* so is that of a condition's end, once it is known where to begin */
 
 	enum source_work work;
 	unsigned int n_channels;                 /* distinct ones */
@@ -144,6 +148,10 @@ void source_tell(struct source *s, enum source_condition old_condition);
 /* -ENOMEM and its like: the loop ends. */
 void source_bug(struct source *s, int r);
 void source_resync(struct source *s, enum resync_reason reason);
+/* The cursor is to be remembered. */
+void source_keep(struct source *s);
+/* What could not be seen until now was told to begin: its end. */
+void source_end_hiding(struct source *s);
 void source_emit(struct source *s, struct change *c, bool reread);
 
 /* --- source_session.c --- */

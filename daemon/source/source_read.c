@@ -121,6 +121,7 @@ static int reading_end(struct source *s)
 	count_empty(s, r);
 	s->silent = s->silent || found_unrung(s, r);
 	s->has_cursor = true;
+	c->oldest = s->oldest = s->lost_told = false;
 	s->from_start = false;
 	s->reread = false;
 	s->n_refused = 0;
@@ -290,16 +291,24 @@ static int take_target(struct source *s, const struct pgconn_row *row)
 {
 	const char *snapshot = pgconn_value(row, 0, NULL);
 	uint64_t pruned_xid = 0;
-	bool has_pruned = journal_number(&pruned_xid, pgconn_value(row, 1, NULL));
+	bool has_pruned = journal_number(&pruned_xid, pgconn_value(row, 1, NULL)), pruned;
 
 	s->got_answer = snapshot != NULL;
-	if (s->reading.target || !snapshot)
+	if (!snapshot)
 		return 0;
-	s->reading.target = strdup(snapshot);
-	if (!s->reading.target)
-		return error_origin(-ENOMEM);
-	if (!s->from_start && journal_pruned(s->cursor.snapshot, has_pruned, pruned_xid))
+	if (!s->reading.target) {
+		s->reading.target = strdup(snapshot);
+		if (!s->reading.target)
+			return error_origin(-ENOMEM);
+		s->reading.pruned_xid = pruned_xid;
+	}
+	/* Also while it was held between two pages. */
+	pruned = s->from_start ? pruned_xid > s->reading.pruned_xid
+			       : journal_pruned(s->cursor.snapshot, has_pruned, pruned_xid);
+	if (pruned && !s->reading.pruned_told) {
+		s->reading.pruned_told = true;
 		source_resync(s, RESYNC_JOURNAL_PRUNED);
+	}
 	return 0;
 }
 
@@ -479,10 +488,71 @@ static int go_on(struct source *s)
 	return 0;
 }
 
-static int identity_done(struct source *s)
+/* Everything that is there. */
+static void begin_with_oldest(struct source *s)
+{
+	s->from_start = true;
+	if (!s->oldest || s->lost_told)
+		return;
+	/* What was owed and stood in the spool only does not come again, where it was pruned since. */
+	s->lost_told = true;
+	source_resync(s, RESYNC_SPOOL_LOST);
+}
+
+/* What comes from now on. */
+static int begin_with_latest(struct source *s)
+{
+	bool hidden = s->cursor.hidden;
+	int r;
+
+	r = cursor_copy(&s->cursor, &s->identity.present);
+	if (r < 0)
+		return error_fold(r);
+	s->cursor.hidden = hidden;
+	s->has_cursor = true;
+	source_keep(s);
+	return 0;
+}
+
+static int begin(struct source *s)
+{
+	const struct cursor *found = NULL;
+	enum source_found how = SOURCE_FOUND_NONE;
+	int r;
+
+	if (!s->oldest)
+		how = s->callbacks->find_cursor(s->userdata, s, &found);
+	switch (how) {
+	case SOURCE_FOUND_LATER:
+		s->want_identity = true;
+		loop_timer_arm(s->pace, READ_AGAIN);
+		return 0;
+	case SOURCE_FOUND_CURSOR:
+		/* The server is asked about it. */
+		r = cursor_copy(&s->cursor, found);
+		if (r < 0)
+			return error_fold(r);
+		s->has_cursor = s->cursor.snapshot;
+		s->oldest = s->cursor.oldest;
+		s->want_identity = true;
+		return 0;
+	case SOURCE_FOUND_UNSURE:
+	case SOURCE_FOUND_NONE:
+		break;
+	}
+	if (s->conf->start == START_EARLIEST || s->oldest) {
+		begin_with_oldest(s);
+		return 0;
+	}
+	r = begin_with_latest(s);
+	if (r == 0 && how == SOURCE_FOUND_UNSURE)
+		source_resync(s, RESYNC_SPOOL_LOST);
+	return error_fold(r);
+}
+
+static int decide(struct source *s)
 {
 	enum resync_reason reason;
-	int r;
 
 	s->want_identity = false;
 	s->from_start = false;
@@ -495,17 +565,18 @@ static int identity_done(struct source *s)
 		source_resync(s, reason);
 		return 0;
 	case JOURNAL_BEGIN:
-		if (s->conf->start == START_EARLIEST || s->oldest) {
-			s->from_start = true;
-			return 0;
-		}
-		r = cursor_copy(&s->cursor, &s->identity.present);
-		if (r < 0)
-			return error_fold(r);
-		s->has_cursor = true;
-		return error_fold(s->callbacks->on_cursor(s->userdata, s, &s->cursor));
+		return error_fold(begin(s));
 	}
 	return 0;
+}
+
+static int identity_done(struct source *s)
+{
+	int r = decide(s);
+
+	if (r == 0 && s->ended_due && !s->want_identity && !s->dead)
+		source_end_hiding(s);
+	return error_fold(r);
 }
 
 static int page_done(struct source *s)

@@ -64,8 +64,10 @@ void source_session_begin(struct source *s)
 		UINT_MAX; /* what the first reading finds is older than the session */
 	s->work = WORK_NONE;
 	if (s->again) {
-		s->again = s->has_cursor = false;
-		s->oldest = s->reread = true;
+		s->again = s->has_cursor = s->lost_told = false;
+		s->oldest = s->reread = s->cursor.oldest = true;
+		free(s->cursor.snapshot);
+		s->cursor.snapshot = NULL;
 	}
 	s->server_version = pgconn_server_version(s->conn);
 	(void)snprintf(s->server_address, sizeof(s->server_address), "%s", pgconn_address(s->conn));
@@ -241,18 +243,27 @@ void source_session_work(struct source *s)
 
 /* --- audit --------------------------------------------------------------------------------------- */
 
-/* What cannot be seen from now on, or could not until now, consumers must refresh. */
+/* What cannot be seen from now on, or could not until now, consumers must refresh; also where the relay was started in between.
+ * The end waits until it is known from where on the journal is read: what happens before that is not seen. */
 static void tell_hidden(struct source *s, enum source_condition now)
 {
 	enum source_condition before = s->audited_condition;
 
 	s->audited_condition = now;
+	if (!journal_condition_hides(now)) {
+		s->ended_due = s->cursor.hidden && s->want_identity;
+		if (s->cursor.hidden && !s->ended_due)
+			source_end_hiding(s);
+		return;
+	}
+	s->ended_due = false;
 	if (before == now)
 		return;
-	if (journal_condition_hides(now))
-		source_resync(s, RESYNC_CONDITION_BEGAN);
-	else if (journal_condition_hides(before))
-		source_resync(s, RESYNC_CONDITION_ENDED);
+	source_resync(s, RESYNC_CONDITION_BEGAN);
+	if (!s->cursor.hidden) {
+		s->cursor.hidden = true;
+		source_keep(s);
+	}
 }
 
 static void audit_row(struct source *s, unsigned int statement, const struct pgconn_row *row)

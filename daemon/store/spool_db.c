@@ -18,10 +18,10 @@
 #include "store/spool_private.h"
 #include "store/spool_vfs.h"
 
-extern const char sql_spool_open[], sql_spool_wal[], sql_spool_schema[];
+extern const char sql_spool_open[], sql_spool_wal[], sql_spool_schema[], sql_spool_schema_2[];
 
 /* migrations[v] brings a spool of version v to v + 1. */
-static const char *const migrations[] = { sql_spool_schema };
+static const char *const migrations[] = { sql_spool_schema, sql_spool_schema_2 };
 #define VERSION ((int)ARRAY_SIZE(migrations))
 
 #define STATEMENT(_id, _name) [_id] = sql_spool_##_name
@@ -468,11 +468,15 @@ static int read_cursor(struct found_cursor *ret, struct spool *sp, sqlite3_stmt 
 		.has_row = sqlite3_column_int(st, 6) != 0,
 		.row_id = sqlite3_column_int64(st, 7),
 		.row_xid = (uint64_t)sqlite3_column_int64(st, 8),
+		.hidden = sqlite3_column_int(st, 10) != 0,
+		.oldest = sqlite3_column_int(st, 11) != 0,
 	};
 	copy_id(c->install_id, st, 4);
 	copy_id(c->row_event_id, st, 9);
 	ret->database = strdup(database);
-	return ret->database ? copy_column(&c->snapshot, st, 5) : error_origin(-ENOMEM);
+	if (!ret->database)
+		return error_origin(-ENOMEM);
+	return sqlite3_column_bytes(st, 5) > 0 ? copy_column(&c->snapshot, st, 5) : 0;
 }
 
 static int read_cursors(struct spool *sp, struct store_found *f)

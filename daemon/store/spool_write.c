@@ -141,11 +141,13 @@ static int write_cursor(struct spool *sp, const struct store_op *op)
 	spool_bind_int(sp, st, 3, c->database_oid);
 	spool_bind_int(sp, st, 4, c->timeline);
 	spool_bind_string(sp, st, 5, c->install_id);
-	spool_bind_string(sp, st, 6, c->snapshot);
+	spool_bind_string(sp, st, 6, c->snapshot ? c->snapshot : "");
 	spool_bind_int(sp, st, 7, c->has_row);
 	spool_bind_int(sp, st, 8, (uint64_t)c->row_id);
 	spool_bind_int(sp, st, 9, c->row_xid);
 	spool_bind_string(sp, st, 10, c->row_event_id);
+	spool_bind_int(sp, st, 11, c->hidden);
+	spool_bind_int(sp, st, 12, c->oldest);
 	return spool_run(sp, SQL_SET_CURSOR);
 }
 

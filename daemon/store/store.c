@@ -397,26 +397,35 @@ static void forget_waiting(struct store *s, struct list *waits)
 	}
 }
 
-void store_forget(struct store *s)
+/* Until it has been read again, also by a daemon after this one. */
+static int forget_cursor(struct store *s, struct store_named *n)
+{
+	struct cursor c = { .hidden = n->cursor.hidden, .oldest = true };
+	int r;
+
+	r = cursor_copy(&n->cursor, &c);
+	n->cursor_set = true;
+	forget_waiting(s, &n->waits);
+	if (n->lookup)
+		forget_waiting(s, &n->lookup->lookup.waits);
+	return r < 0 ? error_fold(r) : error_fold(store_put_cursor(s, n, &c));
+}
+
+int store_forget(struct store *s)
 {
 	struct store_op *op, *safe;
+	int r = 0;
 
 	list_for_each_entry_safe(op, safe, &s->open, link) {
 		if (op->kind == OP_CURSOR)
 			store_take_out(s, op);
 	}
-	for (size_t i = 0; i < s->n_named[STORE_DATABASE]; i++) {
-		struct store_named *n = s->named[STORE_DATABASE][i];
-
-		if (!n)
-			continue;
-		cursor_done(&n->cursor);
-		n->cursor_set = true;
-		forget_waiting(s, &n->waits);
-		if (n->lookup)
-			forget_waiting(s, &n->lookup->lookup.waits);
+	for (size_t i = 0; r == 0 && i < s->n_named[STORE_DATABASE]; i++) {
+		if (s->named[STORE_DATABASE][i])
+			r = forget_cursor(s, s->named[STORE_DATABASE][i]);
 	}
 	s->pruned_through = s->sequence;
+	return error_fold(r);
 }
 
 /* --- sequences and figures -------------------------------------------------------------------------- */
@@ -429,6 +438,16 @@ uint64_t store_next_sequence(struct store *s)
 		store_touch_meta(s);
 	}
 	return s->sequence;
+}
+
+bool store_was_opened(const struct store *s)
+{
+	return s->opened;
+}
+
+bool store_is_awaited(const struct store *s)
+{
+	return !s->opened && usec_sub(loop_now(s->loop), s->monotonic_then) < STORE_PATIENCE;
 }
 
 bool store_is_full(const struct store *s)

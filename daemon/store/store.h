@@ -142,6 +142,10 @@ const char *store_name_of(const struct store *s, enum store_names kind, store_id
 int store_set_cursor(struct store *s, store_id database, const struct cursor *c) _must_check_;
 /* NULL: none. Valid until the next call for that database, or on_reset(). */
 const struct cursor *store_get_cursor(const struct store *s, store_id database);
+/* false: no file could be opened since the start, so nobody knows what cursors there are. */
+bool store_was_opened(const struct store *s);
+/* It may be soon: these are the first five seconds. */
+bool store_is_awaited(const struct store *s);
 
 /* A sink that wanted no more (410) is remembered as such over restarts. -ENOMEM. */
 int store_set_gone(struct store *s, store_id sink, bool gone) _must_check_;

@@ -250,14 +250,14 @@ int store_put_cursor(struct store *s, struct store_named *n, const struct cursor
 	if (r < 0)
 		return error_fold(r);
 	op->database = n->id;
-	op->cursor.none = !c;
+	op->cursor.none = !c || !cursor_is_set(c);
 	if (c) {
 		r = cursor_copy(&op->cursor.cursor, c);
 		if (r < 0) {
 			(void)op_free(op);
 			return error_fold(r);
 		}
-		op->bytes += strlen(c->snapshot);
+		op->bytes += c->snapshot ? strlen(c->snapshot) : 0;
 	}
 	n->cursor_op = op;
 	store_put(s, op, false);
@@ -278,7 +278,7 @@ static int wait_cursor(struct store *s, struct store_named *n, const struct curs
 		(void)store_wait_free(w);
 		return error_fold(r);
 	}
-	w->bytes += c ? strlen(c->snapshot) : 0;
+	w->bytes += c && c->snapshot ? strlen(c->snapshot) : 0;
 	return error_fold(wait_put(s, n, w));
 }
 
@@ -287,7 +287,7 @@ int store_set_cursor(struct store *s, store_id database, const struct cursor *c)
 	struct store_named *n = store_named_by_id(s, STORE_DATABASE, database);
 	int r = 0;
 
-	assert(n && (!c || c->snapshot));
+	assert(n);
 	if (c)
 		r = cursor_copy(&n->cursor, c);
 	else
@@ -304,7 +304,7 @@ const struct cursor *store_get_cursor(const struct store *s, store_id database)
 {
 	const struct store_named *n = store_named_by_id(s, STORE_DATABASE, database);
 
-	return n && n->cursor.snapshot ? &n->cursor : NULL;
+	return n && cursor_is_set(&n->cursor) ? &n->cursor : NULL;
 }
 
 /* --- owed and settled ------------------------------------------------------------------------------- */

@@ -16,8 +16,6 @@
 #define RETRY_INTERVAL USEC_PER_SEC
 #define ROOM_INTERVAL  (100 * USEC_PER_MSEC) /* the same, where room is being made */
 #define TIDY_INTERVAL  (60 * USEC_PER_SEC)
-/* So long the journals that are read again wait for a file that cannot be opened. */
-#define BLIND_PATIENCE (5 * USEC_PER_SEC)
 #define STOP_BATCHES   64u
 
 /* --- into the open batch ---------------------------------------------------------------------------- */
@@ -124,7 +122,7 @@ static void hand_over(struct store *s)
 	/* Much in memory already; but where room is to be made, what is read is what can be dropped. */
 	b->answer = s->pending_bytes < LIMIT_STORE_PENDING / 2 || s->full;
 	b->blind = s->health == STORE_FAILING &&
-		   usec_sub(loop_now(s->loop), s->failing_since) >= BLIND_PATIENCE;
+		   usec_sub(loop_now(s->loop), s->failing_since) >= STORE_PATIENCE;
 	store_fill_meta(s, &b->meta);
 	s->meta_dirty = false;
 	s->tidy = false;
@@ -320,12 +318,13 @@ static int land_opened(struct store *s)
 {
 	struct store_batch *b = s->flight;
 	bool reset = b->end == BATCH_RESET;
-	int r;
+	int r = 0;
 
 	reopen(s);
 	if (reset)
-		store_forget(s);
-	r = store_adopt(s, &b->found);
+		r = store_forget(s);
+	if (r == 0)
+		r = store_adopt(s, &b->found);
 	store_found_done(&b->found);
 	if (r < 0)
 		return error_fold(r);

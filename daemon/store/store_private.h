@@ -10,6 +10,9 @@
 #include "base/limits.h"
 #include "store/store.h"
 
+/* So long the journals wait for a file that cannot be opened. */
+#define STORE_PATIENCE (5 * USEC_PER_SEC)
+
 enum op_kind {
 	OP_NAME,
 	OP_CHANGE, /* a new change, and who is owed it */
@@ -270,8 +273,8 @@ struct store_named *store_named_by_id(const struct store *s, enum store_names ki
 void store_fill_meta(struct store *s, struct store_meta *ret);
 /* Takes over what is in a file that was opened, and writes what it does not have. */
 int store_adopt(struct store *s, const struct store_found *f) _must_check_;
-/* The file is a fresh one: no cursor is known. */
-void store_forget(struct store *s);
+/* The file is a fresh one: no cursor is known, and every journal is to be read again. */
+int store_forget(struct store *s) _must_check_;
 
 /* store_batch.c */
 /* Opens the spool and starts the thread. */

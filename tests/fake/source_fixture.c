@@ -57,8 +57,16 @@ static int on_change(_unused_ void *userdata, _unused_ struct source *s, struct 
 static int on_cursor(_unused_ void *userdata, _unused_ struct source *s, const struct cursor *c)
 {
 	assert_int_equal(cursor_copy(&t.cursor, c), 0);
-	tell("cursor=%s", c->snapshot);
+	tell("cursor=%s%s%s", c->snapshot ? c->snapshot : "", c->hidden ? "/hidden" : "",
+	     c->oldest ? "/oldest" : "");
 	return 0;
+}
+
+static enum source_found find_cursor(_unused_ void *userdata, _unused_ struct source *s,
+				     const struct cursor **ret)
+{
+	*ret = &t.found_cursor;
+	return t.found;
 }
 
 static void on_state(_unused_ void *userdata, _unused_ struct source *s,
@@ -94,6 +102,7 @@ static bool may_read(_unused_ void *userdata, _unused_ struct source *s)
 static const struct source_callbacks callbacks = {
 	.on_change = on_change,
 	.on_cursor = on_cursor,
+	.find_cursor = find_cursor,
 	.on_state = on_state,
 	.on_rejected = on_rejected,
 	.on_attempted = on_attempted,
@@ -103,6 +112,7 @@ static const struct source_callbacks callbacks = {
 int source_set_up(_unused_ void **state)
 {
 	memset(&t, 0, sizeof(t));
+	t.found = SOURCE_FOUND_NONE;
 	fake_dns_reset();
 	assert_int_equal(loop_new(&t.loop), 0);
 	assert_int_equal(resolver_new_backend(&t.resolver, t.loop, 1, &fake_dns), 0);

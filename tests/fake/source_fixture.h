@@ -190,6 +190,8 @@ struct source_fixture {
 	bool blocked;        /* what may_read() answers */
 	const char *free_at; /* being told this frees the source */
 	struct cursor cursor;
+	enum source_found found; /* what find_cursor() answers */
+	struct cursor found_cursor;
 	usec_t retry_in;
 	char error[512], sqlstate[6];
 };

@@ -35,6 +35,8 @@ class Case:
 
 
 BOTH = ["condition_began", "condition_ended"]
+# The end comes once it is known from where on the journal is read.
+OTHER = ["condition_began", "identity_changed", "condition_ended"]
 
 CASES = {
     "disabled": Case(
@@ -50,11 +52,11 @@ CASES = {
         "ALTER EXTENSION schema_notifications DROP EVENT TRIGGER schema_notifications_ddl;"
         " DROP EVENT TRIGGER schema_notifications_ddl",
         f"{GONE}; {ANEW}",
-        [*BOTH, "identity_changed"],
+        OTHER,
     ),
-    "gone": Case("extension_missing", GONE, ANEW, [*BOTH, "identity_changed"]),
+    "gone": Case("extension_missing", GONE, ANEW, OTHER),
     "view": Case("journal_untrusted", f"{GONE}; SET ROLE @role@; {view_as_journal('@role@')}", f"{GONE[GONE.index('; ') + 2:]}; {ANEW}",
-                 [*BOTH, "identity_changed"]),
+                 OTHER),
     "first": Case("extension_missing", "SELECT", ANEW, BOTH, begin="SELECT"),
 }  # fmt: skip
 
@@ -131,6 +133,37 @@ def test_what_hides_changes_is_shown_and_consumers_are_told(pg, relay, stage, we
     wait_all({"calm": calm}, [webhook])
     check_events(webhook.received())
     assert not r.log_contains('^database "calm": .*(missed|again)')
+
+
+@pytest.mark.parametrize("start", ["earliest", "latest"])
+def test_an_end_while_the_relay_is_down(pg, relay, stage, webhook, start):
+    """Consumers were told that it began: they are told that it has ended, by the daemon that finds it so."""
+    cases = {name: CASES[name] for name in ("disabled", "first")}
+    stages = {name: stage(pg, extension=False) for name in cases}
+    for name, case in cases.items():
+        stages[name].sql(case.begin)
+        stages[name].sql(case.harm)
+    r = relay(databases={name: {**s.conf, "start": start} for name, s in stages.items()}, sinks={"hook": hook_to(webhook)})
+    r.expect(RESYNC, *(condition_of(name, case.condition) for name, case in cases.items())).start()
+    for name in cases:
+        wait_resyncs(webhook, name, ["condition_began"])
+    r.stop()
+    for name, case in cases.items():
+        stages[name].sql("CREATE TABLE public.hidden (a int)")
+        stages[name].sql(case.cure)
+    r.start()
+    for name in cases:
+        wait_resyncs(webhook, name, BOTH)
+        stages[name].sql("CREATE TABLE public.after (a int)")
+        wait_table(webhook, name, "after")
+        assert tables(webhook, name) == ["public.after"]
+    # It is told once.
+    r.stop()
+    r.start()
+    for name in cases:
+        stages[name].sql("CREATE TABLE public.last (a int)")
+        wait_table(webhook, name, "last")
+        wait_resyncs(webhook, name, BOTH)
 
 
 def test_an_extension_that_was_exchanged_between_two_heartbeats(pg, relay, stage, webhook):

@@ -6,6 +6,7 @@ import random
 import signal
 import sqlite3
 import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -273,6 +274,63 @@ def test_a_damaged_spool(some_pg, relay, stage, webhook, when):
         lambda: f"everything; {len(set(arrived(webhook.received(), 'one')))} of {len(s.made)} came",
         40,
     )
+
+
+def lock_by_another(path):
+    """As SQLite does, in a process of its own; close() lets go."""
+    code = "import fcntl, sys; f = open(sys.argv[1], 'r+b'); fcntl.lockf(f, fcntl.LOCK_EX, 512, 0x40000000); print(flush=True); input()"
+    process = subprocess.Popen([sys.executable, "-c", code, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "\n"
+    return process
+
+
+@pytest.mark.parametrize("start", ["earliest", "latest"])
+def test_a_spool_that_opens_late(some_pg, relay, stage, webhook, start):
+    """What was committed meanwhile is read from where the spool says, once it can be asked."""
+    s = stage(some_pg)
+    r = relay(databases={"one": {**s.conf, "start": start}}, sinks={"hook": hook_to(webhook)}).start()
+    s.table("before")
+    wait_all({"one": s}, [webhook])
+    r.stop()
+    s.table("meanwhile")
+    other = lock_by_another(Path(r.path("state")) / "spool.db")
+    r.expect("another process has it open").launch()
+    r.wait_log('database "one": catching_up')
+    s.table("at_last")
+    other.communicate("")
+    wait_all({"one": s}, [webhook])
+    assert first_arrivals(webhook.received(), "one") == s.made and resyncs(webhook.received()) == []
+    # Nothing was told twice, and nothing is at the next start.
+    r.stop()
+    r.start()
+    s.table("last")
+    wait_all({"one": s}, [webhook])
+    assert arrived(webhook.received(), "one") == s.made
+
+
+def test_a_spool_that_is_damaged_while_the_database_is_away(some_pg, own_server, relay, stage, webhook):
+    """That the journal has to be read again outlives the daemon."""
+    server = own_server(some_pg)
+    s = stage(server)
+    r = relay(databases={"one": {**s.conf, "start": "latest", "backoff": QUICK}}, sinks={"hook": hook_to(webhook)})
+    r.tolerate("next try in").start()
+    s.table("before")
+    wait_all({"one": s}, [webhook])
+    r.stop()
+    s.table("meanwhile")
+    server.stop()
+    with (Path(r.path("state")) / "spool.db").open("r+b") as f:
+        f.seek(4096)
+        f.write(b"\xff" * 20000)
+    r.expect("the spool was damaged", "may have been missed").start(listening=False)
+    r.wait_log("the spool was damaged")
+    r.wait_log("next try in")
+    r.kill()
+    server.start()
+    r.start()
+    s.table("last")
+    wait_until(lambda: set(arrived(webhook.received(), "one")) == set(s.made), "all that is in the journal")
+    assert resyncs(webhook.received()) == ["spool_lost"]
 
 
 def test_a_state_directory_that_cannot_be_used(some_pg, relay, stage, webhook):

@@ -92,6 +92,12 @@ static int on_cursor(void *userdata, _unused_ struct source *s, const struct cur
 	return error_fold(cursor_copy(&t->cursor, cursor));
 }
 
+static enum source_found find_cursor(_unused_ void *userdata, _unused_ struct source *s,
+				     _unused_ const struct cursor **ret)
+{
+	return SOURCE_FOUND_NONE;
+}
+
 static void on_state(_unused_ void *userdata, _unused_ struct source *s,
 		     const struct source_status *status)
 {
@@ -131,6 +137,7 @@ static bool may_read(void *userdata, _unused_ struct source *s)
 static const struct source_callbacks callbacks = {
 	.on_change = on_change,
 	.on_cursor = on_cursor,
+	.find_cursor = find_cursor,
 	.on_state = on_state,
 	.on_rejected = on_rejected,
 	.on_attempted = on_attempted,

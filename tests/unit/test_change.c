@@ -347,8 +347,9 @@ static void test_random_id_is_version_4(_unused_ void **state)
 static void test_resync(_unused_ void **state)
 {
 	static const char *const names[] = {
-		"listen_gap",      "identity_changed", "journal_rewound",    "journal_pruned",
-		"condition_began", "condition_ended",  "deliveries_dropped", "notifications_lost",
+		"listen_gap",         "identity_changed",   "journal_rewound",
+		"journal_pruned",     "condition_began",    "condition_ended",
+		"deliveries_dropped", "notifications_lost", "spool_lost",
 	};
 
 	assert_int_equal(ARRAY_SIZE(names), _RESYNC_REASON_N);

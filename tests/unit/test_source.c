@@ -338,8 +338,8 @@ static void test_standby_and_promotion(_unused_ void **state)
 	/* One heartbeat finds it promoted. */
 	t.conf.heartbeat = 3600 * USEC_PER_SEC;
 	play();
-	told("waiting resolving connecting setting_up resync=condition_began (standby) catching_up "
-	     "listening attempted resync=condition_ended (ok) cursor=100:100: ");
+	told("waiting resolving connecting setting_up resync=condition_began cursor=/hidden (standby) "
+	     "catching_up listening attempted (ok) resync=condition_ended cursor= cursor=100:100: ");
 	end(source_script_finish);
 }
 
@@ -369,8 +369,8 @@ static void test_a_condition_is_told_once(_unused_ void **state)
 	wait_for("catching_up");
 	t.conf.heartbeat = 3600 * USEC_PER_SEC;
 	play();
-	told("waiting resolving connecting setting_up resync=condition_began (trigger_disabled) "
-	     "catching_up cursor=100:100: listening attempted ");
+	told("waiting resolving connecting setting_up resync=condition_began cursor=/hidden "
+	     "(trigger_disabled) catching_up cursor=100:100:/hidden listening attempted ");
 	end(source_script_finish);
 }
 
@@ -406,7 +406,7 @@ static void test_listen_mode(_unused_ void **state)
 	t.conf.channels.n = 2;
 	start(script, NULL);
 	play();
-	told("waiting resolving connecting setting_up resync=condition_began (extension_missing) "
+	told("waiting resolving connecting setting_up resync=condition_began cursor=/hidden (extension_missing) "
 	     "catching_up listening attempted ");
 	assert_false(source_is_journal(t.source));
 	play_more(rings);
@@ -415,7 +415,7 @@ static void test_listen_mode(_unused_ void **state)
 	fake_clock_advance(1 * USEC_PER_SEC);
 	turns(1);
 	play_more(rings_again);
-	told("change resync=condition_ended (ok) cursor=100:100: ");
+	told("change (ok) resync=condition_ended cursor= cursor=100:100: ");
 	assert_true(source_is_journal(t.source));
 	end(source_script_finish);
 }
@@ -457,7 +457,7 @@ static void test_untrusted(_unused_ void **state)
 
 	start(script, NULL);
 	play();
-	told("waiting resolving connecting setting_up resync=condition_began (journal_untrusted) "
+	told("waiting resolving connecting setting_up resync=condition_began cursor=/hidden (journal_untrusted) "
 	     "catching_up listening attempted ");
 	play_more(rings);
 	told("");

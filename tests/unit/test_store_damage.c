@@ -194,10 +194,20 @@ static void test_names_of_what_is_aside(_unused_ void **state)
 
 static struct change *in_memory[3];
 
+/* The journal is to be read again. */
+static void assert_forgotten(const struct store_world *world_, store_id database)
+{
+	const struct cursor *c = store_get_cursor(world_->store, database);
+
+	assert_non_null(c);
+	assert_null(c->snapshot);
+	assert_true(c->oldest);
+}
+
 /* As the relay does: what is in memory is owed again, although the batch has some of it too. */
 static void owe_again(struct store_world *world_)
 {
-	assert_null(store_get_cursor(world_->store, lane.database));
+	assert_forgotten(world_, lane.database);
 	for (size_t i = 0; i < ARRAY_SIZE(in_memory); i++)
 		assert_int_equal(
 			store_owe(world_->store, in_memory[i], lane, in_memory[i]->sequence), 0);
@@ -205,7 +215,7 @@ static void owe_again(struct store_world *world_)
 
 static void test_damage_while_running(_unused_ void **state)
 {
-	struct cursor c = { .install_id = "i", .snapshot = (char[]){ "1:2:" } };
+	struct cursor c = { .install_id = "i", .snapshot = (char[]){ "1:2:" }, .hidden = true };
 	store_id gone = store_world_sink(w, "gone"), users = store_world_database(w, "users");
 	const struct store_verdict v = { .attempts = 3 };
 	struct change *delivered = store_world_row(3), *given_up = store_world_row(4);
@@ -244,8 +254,9 @@ static void test_damage_while_running(_unused_ void **state)
 	store_world_until(w, store_world_stats(w).health == STORE_HEALTHY);
 	store_world_flush(w);
 	/* Its row is not in the fresh file, and was in memory only. */
-	assert_null(store_get_cursor(w->store, lane.database));
-	assert_null(store_get_cursor(w->store, users));
+	assert_forgotten(w, lane.database);
+	assert_forgotten(w, users);
+	assert_true(store_get_cursor(w->store, users)->hidden);
 	assert_true(store_is_gone(w->store, gone));
 	assert_true(store_next_sequence(w->store) > last);
 	assert_true(store_world_stats(w).pruned_through > pruned);
@@ -255,11 +266,14 @@ static void test_damage_while_running(_unused_ void **state)
 		assert_true(w->load.items[i].position == in_memory[i]->sequence);
 	assert_int_equal(store_world_stats(w).n_dead_letters, 1);
 	store_world_close(w);
-	assert_int_equal(store_world_sql(w, "SELECT count(*) FROM cursor"), 0);
+	assert_int_equal(store_world_sql(w, "SELECT count(*) FROM cursor WHERE snapshot <> ''"), 0);
 	assert_int_equal(store_world_sql(w, "SELECT gone FROM name WHERE name = 'gone'"), 1);
+	/* Nor does a daemon that comes after this one. */
 	open_world();
 	assert_int_equal(store_world_sink(w, "gone"), gone);
 	assert_int_equal(store_world_database(w, "users"), users);
+	assert_forgotten(w, lane.database);
+	assert_true(store_get_cursor(w->store, users)->hidden);
 	for (unsigned int i = 0; i < 3; i++)
 		(void)change_unref(in_memory[i]);
 	(void)change_unref(delivered);
@@ -297,7 +311,7 @@ static void test_removed_while_running(_unused_ void **state)
 	store_world_until(w, w->n_resets == 1);
 	assert_string_equal(w->aside, "");
 	assert_non_null(strstr(w->why, "removed"));
-	assert_null(store_get_cursor(w->store, lane.database));
+	assert_forgotten(w, lane.database);
 	store_world_flush(w);
 	assert_int_equal(store_world_owed(w, lane), 1);
 	assert_works();
@@ -327,13 +341,34 @@ static void refused(const char *because)
 	free(before.data);
 }
 
+/* As the version before has left it: nothing of it is lost. */
+static void test_older_version(_unused_ void **state)
+{
+	struct cursor c = { .install_id = "i", .snapshot = (char[]){ "1:2:" } };
+	const struct cursor *found;
+
+	(void)store_world_admit(w, store_world_row(1), false, lane);
+	assert_int_equal(store_set_cursor(w->store, lane.database, &c), 0);
+	store_world_close(w);
+	exec("ALTER TABLE cursor DROP COLUMN hidden; ALTER TABLE cursor DROP COLUMN oldest; "
+	     "UPDATE meta SET version = 1; PRAGMA user_version = 1");
+	open_world();
+	assert_int_equal(w->n_resets, 0);
+	assert_int_equal(store_world_owed(w, lane), 1);
+	found = store_get_cursor(w->store, lane.database);
+	assert_non_null(found);
+	assert_string_equal(found->snapshot, "1:2:");
+	assert_false(found->hidden || found->oldest);
+	assert_works();
+}
+
 static void test_newer_version(_unused_ void **state)
 {
 	store_world_close(w);
-	exec("PRAGMA user_version = 2; UPDATE meta SET version = 2");
-	refused("version 2");
+	exec("PRAGMA user_version = 3; UPDATE meta SET version = 3");
+	refused("version 3");
 	/* Only the header says so: it is damaged. */
-	exec("UPDATE meta SET version = 1");
+	exec("UPDATE meta SET version = 2");
 	store_world_forget(w);
 	open_world();
 	assert_int_equal(w->n_resets, 1);
@@ -352,7 +387,7 @@ static void test_damaged_header(_unused_ void **state)
 		"ALTER TABLE change DROP COLUMN taken",
 		"INSERT INTO name VALUES (7, 1, 'x', 0)",
 		"INSERT INTO name VALUES (1, 4294967295, 'x', 0)",
-		"INSERT INTO cursor VALUES (77, 1, 1, 1, '', '1:2:', 0, 0, 0, '')",
+		"INSERT INTO cursor VALUES (77, 1, 1, 1, '', '1:2:', 0, 0, 0, '', 0, 0)",
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(how); i++) {
@@ -614,6 +649,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_damage_while_running, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_damaged_once_more, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_removed_while_running, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_older_version, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_newer_version, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_damaged_header, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_somebody_elses_database, set_up, tear_down),

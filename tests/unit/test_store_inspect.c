@@ -111,7 +111,7 @@ static void assert_shown(void)
 
 	assert_int_equal(stat(w->path, &before), 0);
 	assert_non_null(strstr(text, w->path));
-	assert_non_null(strstr(text, "\nversion       1\n"));
+	assert_non_null(strstr(text, "\nversion       2\n"));
 	assert_non_null(strstr(text, "\nui                               3  20"));
 	assert_non_null(strstr(text, "\naudit                            0  -"));
 	assert_non_null(strstr(text, "  gone\n"));
@@ -122,7 +122,7 @@ static void assert_shown(void)
 	if (json_parse(&v, text, strlen(text), 0, &error))
 		fail_msg("%s: %s", text, error.message);
 	assert_string(v, "path", w->path);
-	assert_number(v, "version", "1");
+	assert_number(v, "version", "2");
 	a = json_get(v, "changes");
 	assert_number(a, "count", "4");
 	assert_string(a, "oldest", "2025-11-07T12:36:40.123Z");

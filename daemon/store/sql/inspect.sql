@@ -17,7 +17,7 @@ WHERE n.kind = 0
 GROUP BY n.id
 ORDER BY n.name
 --string inspect_databases
-SELECT n.name, c.system_identifier, c.database_oid, c.timeline, c.install_id, c.snapshot, c.row_id, c.row_event_id
+SELECT n.name, c.system_identifier, c.database_oid, c.timeline, c.install_id, nullif(c.snapshot, ''), c.row_id, c.row_event_id
 FROM name n LEFT JOIN cursor c ON c.database = n.id
 WHERE n.kind = 1
 ORDER BY n.name

@@ -46,8 +46,8 @@ RETURNING id
 UPDATE name SET gone = ?3 WHERE kind = ?1 AND id = ?2
 --string spool_set_cursor
 REPLACE INTO cursor (database, system_identifier, database_oid, timeline, install_id, snapshot, has_row, row_id, row_xid,
-	row_event_id)
-VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+	row_event_id, hidden, oldest)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
 --string spool_drop_cursor
 DELETE FROM cursor WHERE database = ?1
 --string spool_set_meta
@@ -58,7 +58,8 @@ SELECT version, reserved, pruned_through, clock, boot_id, boottime, (SELECT coun
 --string spool_get_names
 SELECT kind, id, name, gone FROM name
 --string spool_get_cursors
-SELECT database, system_identifier, database_oid, timeline, install_id, snapshot, has_row, row_id, row_xid, row_event_id
+SELECT database, system_identifier, database_oid, timeline, install_id, snapshot, has_row, row_id, row_xid, row_event_id,
+	hidden, oldest
 FROM cursor
 
 --string spool_load
