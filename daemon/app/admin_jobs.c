@@ -93,7 +93,7 @@ static void job_go_on(void *userdata)
 	int k = 0;
 
 	/* What it adds waits for the disk like all else. */
-	if (store_has_room(j->admin->relay->store) && !store_is_full(j->admin->relay->store))
+	if (store_has_room(j->admin->relay->store, 0) && !store_is_full(j->admin->relay->store))
 		k = job_ask(j);
 	else
 		loop_timer_arm(j->room, PATIENCE);

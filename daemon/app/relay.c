@@ -61,15 +61,24 @@ static enum source_found find_cursor(void *userdata, _unused_ struct source *s,
 	return store_is_awaited(store) ? SOURCE_FOUND_LATER : SOURCE_FOUND_UNSURE;
 }
 
-static bool relay_may_read(void *userdata, _unused_ struct source *s)
+static bool relay_may_read(void *userdata, _unused_ struct source *s, uint64_t bytes)
 {
 	struct relay_database *d = userdata;
 
-	if (relay_spool_has_room(d))
-		return relay_pace_may_read(d);
-	if (list_empty(&d->held))
-		list_append(&d->relay->held, &d->held);
-	return false;
+	if (!relay_spool_may_read(d)) {
+		if (list_empty(&d->held))
+			list_append(&d->relay->held, &d->held);
+		return false;
+	}
+	if (!relay_pace_may_read(d))
+		return false;
+	relay_spool_allow(d, bytes);
+	return true;
+}
+
+static void on_read(void *userdata, _unused_ struct source *s)
+{
+	relay_spool_allow(userdata, 0);
 }
 
 /* --- what sources tell ------------------------------------------------------------------------- */
@@ -169,6 +178,7 @@ static const struct source_callbacks source_callbacks = {
 	.on_rejected = on_payload_rejected,
 	.on_attempted = on_attempted,
 	.may_read = relay_may_read,
+	.on_read = on_read,
 };
 
 /* --- what sinks tell --------------------------------------------------------------------------- */
@@ -228,6 +238,7 @@ static struct relay_database *database_free(struct relay_database *d)
 		r->n_attempted--;
 	if (d->n_lost > 0)
 		r->n_losing--;
+	relay_spool_allow(d, 0);
 	list_del(&d->held);
 	list_del(&d->paced);
 	free(d);

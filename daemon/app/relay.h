@@ -45,8 +45,9 @@ struct relay_database {
 	store_id id;
 	uint64_t
 		n_lost; /* listen mode: notifications for which there was no room; a resync is due */
-	struct list held;  /* relay->held: its source was told not to read on */
-	struct list paced; /* relay->paced: it waits for sinks that keep up (relay_pace.h) */
+	uint64_t bytes_coming; /* that its source may read now */
+	struct list held;      /* relay->held: its source was told not to read on */
+	struct list paced;     /* relay->paced: it waits for sinks that keep up (relay_pace.h) */
 };
 
 struct relay_sink {
@@ -83,7 +84,8 @@ struct relay {
 	struct relay_sink **sinks;
 	size_t n_databases, n_sinks;
 	size_t n_listening, n_attempted;
-	size_t n_wrong; /* of n_listening: in a condition that is not ok */
+	size_t n_wrong;        /* of n_listening: in a condition that is not ok */
+	uint64_t bytes_coming; /* of all databases */
 	struct list held;
 	struct list paced;
 	struct loop_task pace_wake;

@@ -105,9 +105,26 @@ bool relay_spool_has_room(struct relay_database *d)
 {
 	const struct relay *r = d->relay;
 
-	if (!store_has_room(r->store))
+	if (!store_has_room(r->store, 0))
 		return false;
 	return !relay_is_blocking(r) || (!store_is_full(r->store) && !database_owes_too_much(d));
+}
+
+bool relay_spool_may_read(struct relay_database *d)
+{
+	const struct relay *r = d->relay;
+
+	return store_has_room(r->store, r->bytes_coming) && relay_spool_has_room(d);
+}
+
+void relay_spool_allow(struct relay_database *d, uint64_t bytes)
+{
+	struct relay *r = d->relay;
+
+	r->bytes_coming = r->bytes_coming - d->bytes_coming + bytes;
+	d->bytes_coming = bytes;
+	if (bytes == 0 && !list_empty(&r->held))
+		loop_defer(r->loop, &r->room_changed);
 }
 
 static int admit(struct relay_database *d, struct change *c, bool reread)
@@ -332,8 +349,11 @@ static void relay_wake_held(struct relay *r)
 {
 	struct relay_database *d, *safe;
 
+	/* Each that goes on takes some of it. */
 	list_for_each_entry_safe(d, safe, &r->held, held) {
-		if (!relay_spool_has_room(d))
+		if (!store_has_room(r->store, r->bytes_coming))
+			break;
+		if (!relay_spool_may_read(d))
 			continue;
 		list_del(&d->held);
 		source_wake(d->source);

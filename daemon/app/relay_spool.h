@@ -24,8 +24,12 @@ int relay_spool_set_sinks(struct relay *r) _must_check_;
 
 /* A change of that database. -ENOMEM. */
 int relay_spool_change(struct relay_database *d, struct change *c, bool reread) _must_check_;
-/* May that database's journal be read on? */
+/* Is there room for a change of that database? */
 bool relay_spool_has_room(struct relay_database *d);
+/* May its journal be read on? As has_room(), and what other databases may read at present would fit, too. */
+bool relay_spool_may_read(struct relay_database *d);
+/* It reads so many bytes now; 0: they have come. */
+void relay_spool_allow(struct relay_database *d, uint64_t bytes);
 
 /* false: the spool's thread has been at one batch for so long that the disk must hang. */
 bool relay_spool_makes_progress(const struct relay *r);

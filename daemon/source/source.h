@@ -89,8 +89,11 @@ struct source_callbacks {
 	void (*on_rejected)(void *userdata, struct source *s, int why);
 	/* The first attempt has ended, well or not (for READY). Called once. */
 	void (*on_attempted)(void *userdata, struct source *s);
-	/* May the source read more now? false: it stops reading the journal until source_wake(). */
-	bool (*may_read)(void *userdata, struct source *s);
+	/* May the source read more now, up to so many bytes and a row? false: it stops reading the journal until
+	 * source_wake(). */
+	bool (*may_read)(void *userdata, struct source *s, uint64_t bytes);
+	/* What it was allowed has come, or will not come. */
+	void (*on_read)(void *userdata, struct source *s);
 };
 
 /* At most so many changes come of one may_read(). */

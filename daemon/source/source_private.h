@@ -120,6 +120,7 @@ struct source {
 	bool again;      /* the next session forgets the cursor, and begins with the oldest row */
 	bool oldest;     /* so does this one, whatever conf->start says */
 	bool lost_told;  /* the resync for it */
+	bool allowed;    /* may_read() has said yes, and what it was asked for has not come yet */
 	bool ended_due;  /* so is that of a condition's end, once it is known where to begin */
 
 	enum source_work work;
@@ -176,6 +177,8 @@ bool source_read_wanted(const struct source *s) _pure_;
 void source_read_row(struct source *s, unsigned int statement, const struct pgconn_row *row);
 /* @error: NULL or the batch's, which did not end the connection. */
 void source_read_done(struct source *s, enum source_work work, const struct pgconn_error *error);
+/* What may_read() has allowed is not under way any more. */
+void source_read_came(struct source *s);
 /* Forgets a reading that did not reach its end. */
 void source_read_abort(struct source *s);
 void source_read_free(struct source *s);

@@ -232,6 +232,25 @@ static int run_row(struct source *s, enum source_work work)
 	return error_fold(run_guarded(s, work, &statement));
 }
 
+/* Of the next batch. */
+static uint64_t bytes_wanted(const struct source *s)
+{
+	const struct source_reading *r = &s->reading;
+
+	if (r->i_pending < r->n_pending)
+		return LIMIT_PAYLOAD_JOURNAL;
+	return r->active && r->has_newest ? PAGE_BYTES : PAGE_BYTES_FIRST;
+}
+
+void source_read_came(struct source *s)
+{
+	if (!s->allowed)
+		return;
+	s->allowed = false;
+	if (!s->dead)
+		s->callbacks->on_read(s->userdata, s);
+}
+
 int source_read_next(struct source *s, bool *ret_sent)
 {
 	struct source_reading *r = &s->reading;
@@ -243,7 +262,10 @@ int source_read_next(struct source *s, bool *ret_sent)
 		*ret_sent = true;
 		return error_fold(run_identity(s));
 	}
-	if (!s->callbacks->may_read(s->userdata, s) || s->dead || !s->conn)
+	if (!s->callbacks->may_read(s->userdata, s, bytes_wanted(s)))
+		return 0;
+	s->allowed = true;
+	if (s->dead || !s->conn)
 		return 0;
 	*ret_sent = true;
 	if (!r->active)
@@ -652,6 +674,7 @@ void source_read_done(struct source *s, enum source_work work, const struct pgco
 	bool unsendable = error && by_row && cannot_be_sent(error);
 	int r;
 
+	source_read_came(s);
 	if (s->dead || !s->conn)
 		return;
 	if (error && !unsendable) {

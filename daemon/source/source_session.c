@@ -79,6 +79,7 @@ void source_session_end(struct source *s)
 	s->want_listen = s->want_audit = s->want_identity = s->want_read = false;
 	s->want_heartbeat = s->has_heartbeat = false;
 	loop_timer_disarm(s->pace);
+	source_read_came(s);
 	source_read_abort(s);
 }
 

@@ -455,9 +455,9 @@ bool store_is_full(const struct store *s)
 	return s->full;
 }
 
-bool store_has_room(const struct store *s)
+bool store_has_room(const struct store *s, uint64_t coming)
 {
-	return s->pending_bytes < LIMIT_STORE_PENDING;
+	return s->pending_bytes + coming < LIMIT_STORE_PENDING;
 }
 
 void store_get_stats(const struct store *s, struct store_stats *ret)

@@ -192,8 +192,9 @@ int store_count(struct store *s, store_id sink) _must_check_;
 /* What the sinks are owed takes more than max_size allows, though no history and no dead letter is left
  * to give way. The relay drops (drop_oldest), or holds the sources (block). */
 bool store_is_full(const struct store *s);
-/* May more be admitted? false: too much waits for the disk (LIMIT_STORE_PENDING). Journals then wait. */
-bool store_has_room(const struct store *s);
+/* May more be admitted, where @coming bytes are on their way already? false: too much waits for the disk
+ * (LIMIT_STORE_PENDING). Journals then wait. */
+bool store_has_room(const struct store *s, uint64_t coming);
 /* Changes of that database that were admitted and have not been told: they wait for the answer whether they are known, or behind
  * one that does. */
 unsigned int store_n_waiting(const struct store *s, store_id database);

@@ -363,7 +363,7 @@ static int land(struct store *s, bool *ret_again)
 	if (r < 0)
 		return error_fold(r);
 	/* What was dropped last time may not have been enough. */
-	if (s->flight->full || s->full != full || (s->was_crowded && store_has_room(s))) {
+	if (s->flight->full || s->full != full || (s->was_crowded && store_has_room(s, 0))) {
 		s->was_crowded = false;
 		if (!s->ending && s->callbacks.on_room)
 			s->callbacks.on_room(s->userdata);

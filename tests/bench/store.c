@@ -172,7 +172,7 @@ static void admit(const char *what, uint64_t n, bool reread)
 		/* As a source gives them: a page a turn, and none while there is no room. */
 		if (i % 256 == 255)
 			check(loop_turn(loop, false));
-		while (!store_has_room(store))
+		while (!store_has_room(store, 0))
 			check(loop_turn(loop, true));
 	}
 	while (pending() > 0)

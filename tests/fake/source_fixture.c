@@ -10,6 +10,17 @@
 
 struct source_fixture t;
 
+const struct cursor source_old_cursor = {
+	.system_identifier = 5,
+	.database_oid = 2,
+	.timeline = 1,
+	.install_id = ID3,
+	.has_row = true,
+	.row_id = 7,
+	.row_xid = 60,
+	.row_event_id = ID1,
+};
+
 const struct fake_step source_script_finish[] = { FINISH, SCRIPT_END };
 const struct fake_step source_script_up[] = { UP, SCRIPT_END };
 
@@ -92,11 +103,21 @@ static void on_attempted(_unused_ void *userdata, _unused_ struct source *s)
 	tell("attempted");
 }
 
-static bool may_read(_unused_ void *userdata, _unused_ struct source *s)
+static bool may_read(_unused_ void *userdata, _unused_ struct source *s, uint64_t bytes)
 {
-	if (t.free_at && strcmp(t.free_at, "may_read") == 0)
+	assert_int_equal(t.allowed, 0);
+	t.allowed = t.blocked ? 0 : bytes;
+	if (t.free_at && strcmp(t.free_at, "may_read") == 0) {
 		t.source = source_free(t.source);
+		t.allowed = 0;
+	}
 	return !t.blocked;
+}
+
+static void on_read(_unused_ void *userdata, _unused_ struct source *s)
+{
+	assert_true(t.allowed > 0);
+	t.allowed = 0;
 }
 
 static const struct source_callbacks callbacks = {
@@ -107,6 +128,7 @@ static const struct source_callbacks callbacks = {
 	.on_rejected = on_rejected,
 	.on_attempted = on_attempted,
 	.may_read = may_read,
+	.on_read = on_read,
 };
 
 int source_set_up(_unused_ void **state)

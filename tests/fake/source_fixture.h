@@ -188,6 +188,7 @@ struct source_fixture {
 	struct strbuf told;
 	int fail;            /* what on_change() returns */
 	bool blocked;        /* what may_read() answers */
+	uint64_t allowed;    /* bytes that may come */
 	const char *free_at; /* being told this frees the source */
 	struct cursor cursor;
 	enum source_found found; /* what find_cursor() answers */
@@ -195,6 +196,9 @@ struct source_fixture {
 	usec_t retry_in;
 	char error[512], sqlstate[6];
 };
+
+/* Of a run before, without its snapshot. */
+extern const struct cursor source_old_cursor;
 
 extern struct source_fixture t;
 

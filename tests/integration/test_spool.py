@@ -111,6 +111,26 @@ def test_a_backlog_beyond_memory(some_pg, relay, stage, webhooks):
         counted.check(stages)
 
 
+def test_many_long_journals_at_once(some_pg, relay, stage, webhook):
+    """What all of them may send at one time is bounded, not what each may."""
+    stages = {f"d{i}": stage(some_pg) for i in range(12)}
+    for s in stages.values():
+        bulk.insert(s, 1, 200, 30000, 50)
+    r = relay(databases={n: s.conf for n, s in stages.items()}, sinks={"hook": hook_to(webhook)}).launch()
+    r.wait_ready()
+    most = 0
+
+    def all_came():
+        nonlocal most
+        spool = r.admin.status()["spool"]
+        most = max(most, spool["pending_bytes"])
+        return len(webhook.received()) >= 12 * 200
+
+    wait_until(all_came, lambda: f"all changes; {len(webhook.received())} came", 60)
+    assert most < 20 << 20, most
+    assert all(arrived(webhook.received(), n) == s.made for n, s in stages.items())
+
+
 def test_a_lane_with_a_backlog_does_not_starve_the_others(some_pg, relay, stage, webhooks):
     flooded, calm = stage(some_pg), stage(some_pg)
     slow = webhooks(default=lambda _: (time.sleep(0.002), 204)[1])

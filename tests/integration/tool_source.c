@@ -127,11 +127,15 @@ static void on_attempted(_unused_ void *userdata, _unused_ struct source *s)
 	(void)fflush(stdout);
 }
 
-static bool may_read(void *userdata, _unused_ struct source *s)
+static bool may_read(void *userdata, _unused_ struct source *s, _unused_ uint64_t bytes)
 {
 	struct tool *t = userdata;
 
 	return !t->blocked;
+}
+
+static void on_read(_unused_ void *userdata, _unused_ struct source *s)
+{
 }
 
 static const struct source_callbacks callbacks = {
@@ -142,6 +146,7 @@ static const struct source_callbacks callbacks = {
 	.on_rejected = on_rejected,
 	.on_attempted = on_attempted,
 	.may_read = may_read,
+	.on_read = on_read,
 };
 
 static void start(struct tool *t)

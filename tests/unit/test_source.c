@@ -556,6 +556,7 @@ static void test_freed_inside_each_callback(_unused_ void **state)
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		t.free_at = cases[i].at;
+		t.allowed = 0;
 		start(cases[i].script, NULL);
 		if (cases[i].more) {
 			play();

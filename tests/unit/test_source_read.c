@@ -44,88 +44,9 @@ static void test_pages(_unused_ void **state)
 	end(source_script_finish);
 }
 
-static void test_latest(_unused_ void **state)
-{
-	static const struct fake_step script[] = {
-		CONNECT,
-		SETTINGS,
-		LISTEN,
-		AUDIT_OK,
-		FIRST_IDENTITY("~|7|" ID1 "|90|f|~"),
-		GUARD,
-		PREPARE_PAGE,
-		SEND_PAGE("100:100:", "~", "~", "~", "128"),
-		{ FAKE_INPUT, { GUARD_ROW, "command", "end", EMPTY_PAGE("100:100:") } },
-		SCRIPT_END,
-	};
-
-	t.conf.start = START_LATEST;
-	start(script, NULL);
-	play();
-	told(ALL_UP);
-	assert_int_equal(t.cursor.row_id, 7);
-	end(source_script_finish);
-}
-
-/* What was read may be lost: from the oldest row, whatever the configuration says of a beginning. */
-static void test_all_again(_unused_ void **state)
-{
-	static const struct fake_step script[] = {
-		CONNECT,
-		SETTINGS,
-		LISTEN,
-		AUDIT_OK,
-		FIRST_IDENTITY("~|7|" ID1 "|90|f|~"),
-		GUARD,
-		PREPARE_PAGE,
-		SEND_PAGE("100:100:", "~", "~", "~", "128"),
-		{ FAKE_INPUT, { GUARD_ROW, "command", "end", EMPTY_PAGE("100:100:") } },
-		SCRIPT_END,
-	};
-	/* The old connection is closed when the turn is over that begins the new one. */
-	static const struct fake_step again[] = {
-		{ FAKE_CONNECT, { NULL } },
-		FINISH,
-		{ FAKE_POLL, { "ok" } },
-		SETTINGS,
-		LISTEN,
-		AUDIT_OK,
-		FIRST_IDENTITY("~|7|" ID1 "|90|f|~"),
-		GUARD,
-		PREPARE_PAGE,
-		SEND_PAGE("~", "~", BEFORE_ALL, "128"),
-		{ FAKE_INPUT,
-		  { GUARD_ROW, "command", "end", ("row:100:100:|75|1|1|" ID1 "|50|" PAYLOAD),
-		    "tuples", "end", "sync" } },
-		SCRIPT_END,
-	};
-
-	t.conf.start = START_LATEST;
-	start(script, NULL);
-	play();
-	told(ALL_UP);
-	fake_libpq_append(again);
-	source_read_again(t.source);
-	play();
-	told("waiting resolving connecting setting_up catching_up resync=spool_lost change1/again cursor=100:100: "
-	     "listening ");
-	end(source_script_finish);
-}
-
-static const struct cursor old_cursor = {
-	.system_identifier = 5,
-	.database_oid = 2,
-	.timeline = 1,
-	.install_id = ID3,
-	.has_row = true,
-	.row_id = 7,
-	.row_xid = 60,
-	.row_event_id = ID1,
-};
-
 static void start_with_cursor(const struct fake_step *script)
 {
-	struct cursor cursor = old_cursor;
+	struct cursor cursor = source_old_cursor;
 	char snapshot[] = "70:80:71";
 
 	cursor.snapshot = snapshot;
@@ -191,97 +112,6 @@ static void test_misses_what_was_pruned_meanwhile(_unused_ void **state)
 	play();
 	told("waiting resolving connecting setting_up (ok) catching_up change1/again "
 	     "resync=journal_pruned change2/again cursor=100:100: listening attempted ");
-	end(source_script_finish);
-}
-
-/* The relay was started while its spool could not be opened. */
-static void test_a_cursor_that_is_found_late(_unused_ void **state)
-{
-	static const struct fake_step script[] = {
-		CONNECT,    SETTINGS, LISTEN, AUDIT_OK, FIRST_IDENTITY("~|7|" ID1 "|90|f|~"),
-		SCRIPT_END,
-	};
-	static const struct fake_step later[] = {
-		GUARD,
-		SEND_IDENTITY,
-		{ FAKE_INPUT,
-		  { GUARD_ROW, IDENTITY_ROW("~|7|" ID1 "|90|f|~"), "tuples", "end", "sync" } },
-		GUARD,
-		{ FAKE_SEND, { "SELECT own.", "70:80:71", "7", ID1 } },
-		{ FAKE_SYNC, { NULL } },
-		{ FAKE_INPUT,
-		  { GUARD_ROW, IDENTITY_ROW("~|7|" ID1 "|90|t|~"), "tuples", "end", "sync" } },
-		GUARD,
-		PREPARE_PAGE,
-		SEND_PAGE("70:80:71", "~", "~", "~", "128"),
-		{ FAKE_INPUT, { GUARD_ROW, "command", "end", EMPTY_PAGE("100:100:") } },
-		SCRIPT_END,
-	};
-	char snapshot[] = "70:80:71";
-
-	t.conf.start = START_LATEST;
-	t.found = SOURCE_FOUND_LATER;
-	start(script, NULL);
-	play();
-	told("waiting resolving connecting setting_up (ok) catching_up ");
-	t.found = SOURCE_FOUND_CURSOR;
-	t.found_cursor = old_cursor;
-	t.found_cursor.snapshot = snapshot;
-	fake_libpq_append(later);
-	fake_clock_advance(1 * USEC_PER_SEC);
-	play();
-	told("cursor=100:100: listening attempted ");
-	end(source_script_finish);
-}
-
-static void test_latest_where_nobody_knows(_unused_ void **state)
-{
-	static const struct fake_step script[] = {
-		CONNECT,
-		SETTINGS,
-		LISTEN,
-		AUDIT_OK,
-		FIRST_IDENTITY("~|7|" ID1 "|90|f|~"),
-		GUARD,
-		PREPARE_PAGE,
-		SEND_PAGE("100:100:", "~", "~", "~", "128"),
-		{ FAKE_INPUT, { GUARD_ROW, "command", "end", EMPTY_PAGE("100:100:") } },
-		SCRIPT_END,
-	};
-
-	t.conf.start = START_LATEST;
-	t.found = SOURCE_FOUND_UNSURE;
-	start(script, NULL);
-	play();
-	told("waiting resolving connecting setting_up (ok) catching_up cursor=100:100: "
-	     "resync=spool_lost listening attempted ");
-	end(source_script_finish);
-}
-
-/* What began before the start has ended before it, too: consumers wait for the end. */
-static void test_the_end_of_what_was_hidden(_unused_ void **state)
-{
-	static const struct fake_step script[] = {
-		CONNECT,
-		SETTINGS,
-		LISTEN,
-		AUDIT_OK,
-		FIRST_IDENTITY("~|7|" ID1 "|90|t|~"),
-		GUARD,
-		PREPARE_PAGE,
-		SEND_PAGE("70:80:71", "~", "~", "~", "128"),
-		{ FAKE_INPUT, { GUARD_ROW, "command", "end", EMPTY_PAGE("100:100:") } },
-		SCRIPT_END,
-	};
-	struct cursor cursor = old_cursor;
-	char snapshot[] = "70:80:71";
-
-	cursor.snapshot = snapshot;
-	cursor.hidden = true;
-	start(script, &cursor);
-	play();
-	told("waiting resolving connecting setting_up (ok) catching_up resync=condition_ended "
-	     "cursor=70:80:71 cursor=100:100: listening attempted ");
 	end(source_script_finish);
 }
 
@@ -810,15 +640,10 @@ int main(void)
 #define TEST(_name) cmocka_unit_test_setup_teardown(_name, source_set_up, source_tear_down)
 	const struct CMUnitTest tests[] = {
 		TEST(test_pages),
-		TEST(test_latest),
 		TEST(test_continues_and_misses_what_was_pruned),
 		TEST(test_misses_what_was_pruned_meanwhile),
-		TEST(test_a_cursor_that_is_found_late),
-		TEST(test_latest_where_nobody_knows),
-		TEST(test_the_end_of_what_was_hidden),
 		TEST(test_rereads),
 		TEST(test_ids_given_out_again),
-		TEST(test_all_again),
 		TEST(test_another_journal_in_its_place),
 		TEST(test_the_guard),
 		TEST(test_a_guard_that_never_agrees_with_the_audit),

@@ -331,7 +331,7 @@ static void test_memory_is_bounded(_unused_ void **state)
 	fake_vfs_fail(FAKE_VFS_WRITE, SQLITE_FULL, 0);
 	(void)store_world_admit(w, store_world_row(0), false, lane);
 	until_failing();
-	while (store_has_room(w->store)) {
+	while (store_has_room(w->store, 0)) {
 		all = reallocarray(all, n + 1, sizeof(*all));
 		assert_non_null(all);
 		all[n] = store_world_row_of("orders", (unsigned int)n + 1, 50000);
@@ -349,7 +349,7 @@ static void test_memory_is_bounded(_unused_ void **state)
 					      STORE_DELIVERED, NULL),
 				 0);
 	}
-	assert_true(store_has_room(w->store));
+	assert_true(store_has_room(w->store, 0));
 	assert_true(store_world_stats(w).pending_bytes < LIMIT_STORE_PENDING * 6 / 10);
 	assert_true(store_world_stats(w).pruned_through >= all[n / 3]->sequence);
 	assert_int_equal(w->n_rooms, 0);
