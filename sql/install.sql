@@ -5,37 +5,38 @@
 -- functions and keeps the rows. Where the extension is installed it does nothing.
 DO $install$
 DECLARE
-	search_path_before text := pg_catalog.current_setting('search_path');
+	-- Qualified: these names are looked up before the next statement, in whatever path the database's owner has set.
+	search_path_before pg_catalog.text := pg_catalog.current_setting('search_path');
+	foreign_object pg_catalog.text;
 BEGIN
 	-- Nobody else's functions and operators may run with our privileges.
 	PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+	IF NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) THEN
+		RAISE EXCEPTION 'only a superuser can install schema_notifications'
+			USING ERRCODE = 'insufficient_privilege';
+	END IF;
 	IF EXISTS (SELECT FROM pg_extension WHERE extname = 'schema_notifications') THEN
 		RAISE NOTICE 'the extension schema_notifications is installed here: nothing to do';
 		PERFORM set_config('search_path', search_path_before, true);
 		RETURN;
 	END IF;
-	EXECUTE $statements$
--- A schema of this name that somebody else has prepared would be a way to our functions' owner:
--- who owns a schema can replace what is in it.
-DO $check$
-DECLARE
-	foreign_object text;
-BEGIN
-	IF NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) THEN
-		RAISE EXCEPTION 'only a superuser can install schema_notifications'
-			USING ERRCODE = 'insufficient_privilege';
+	-- A schema of this name that somebody else has prepared would be a way to our functions' owner: who owns a schema
+	-- can replace what is in it. Made before we look, so that nobody can make it after that; what an older snapshot
+	-- does not show is not ours.
+	IF to_regnamespace('schema_notifications') IS NULL THEN
+		CREATE SCHEMA schema_notifications;
 	END IF;
 	SELECT o.name INTO foreign_object
-		FROM (SELECT nspowner AS owner, 'schema schema_notifications' AS name
-				FROM pg_namespace WHERE nspname = 'schema_notifications'
+		FROM (SELECT (SELECT nspowner FROM pg_namespace WHERE nspname = 'schema_notifications') AS owner,
+				'schema schema_notifications' AS name
 			UNION ALL
 			SELECT relowner, 'relation ' || oid::regclass
 				FROM pg_class WHERE relnamespace = to_regnamespace('schema_notifications')
 			UNION ALL
 			SELECT proowner, 'function ' || oid::regprocedure
 				FROM pg_proc WHERE pronamespace = to_regnamespace('schema_notifications')) o
-			JOIN pg_roles r ON r.oid = o.owner
-		WHERE NOT r.rolsuper LIMIT 1;
+			LEFT JOIN pg_roles r ON r.oid = o.owner
+		WHERE r.rolsuper IS NOT TRUE LIMIT 1;
 	IF foreign_object IS NULL THEN
 		SELECT 'relation ' || c.oid::regclass INTO foreign_object
 			FROM pg_class c
@@ -51,9 +52,8 @@ BEGIN
 			USING ERRCODE = 'insufficient_privilege',
 			HINT = 'The schema schema_notifications must belong to a superuser with all that is in it. Look who made it, and drop or rename it.';
 	END IF;
-END
-$check$;
-
+	-- What is refused above is refused in a few lines: an error in here shows the whole text.
+	EXECUTE $statements$
 -- First, so that none of what follows announces itself. The body makes the triggers anew.
 DO $prepare$
 DECLARE
@@ -65,9 +65,6 @@ BEGIN
 	LOOP
 		EXECUTE 'DROP EVENT TRIGGER ' || object;
 	END LOOP;
-	IF to_regnamespace('schema_notifications') IS NULL THEN
-		CREATE SCHEMA schema_notifications;
-	END IF;
 END
 $prepare$;
 

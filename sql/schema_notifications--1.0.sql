@@ -1,8 +1,9 @@
 -- schema_notifications 1.0: every schema change of a database as a row and a NOTIFY.
 \echo Use "CREATE EXTENSION schema_notifications" to load this file. \quit
 
--- A schema of this name that somebody else has prepared would be a way to our functions' owner:
--- who owns a schema can replace what is in it.
+-- A schema of this name that somebody else has prepared would be a way to our functions' owner: who owns a schema can
+-- replace what is in it. Made before we look, so that nobody can make it after that; what an older snapshot does not show
+-- is not ours.
 DO $check$
 DECLARE
 	foreign_object text;
@@ -11,17 +12,20 @@ BEGIN
 		RAISE EXCEPTION 'only a superuser can install schema_notifications'
 			USING ERRCODE = 'insufficient_privilege';
 	END IF;
+	IF to_regnamespace('schema_notifications') IS NULL THEN
+		CREATE SCHEMA schema_notifications;
+	END IF;
 	SELECT o.name INTO foreign_object
-		FROM (SELECT nspowner AS owner, 'schema schema_notifications' AS name
-				FROM pg_namespace WHERE nspname = 'schema_notifications'
+		FROM (SELECT (SELECT nspowner FROM pg_namespace WHERE nspname = 'schema_notifications') AS owner,
+				'schema schema_notifications' AS name
 			UNION ALL
 			SELECT relowner, 'relation ' || oid::regclass
 				FROM pg_class WHERE relnamespace = to_regnamespace('schema_notifications')
 			UNION ALL
 			SELECT proowner, 'function ' || oid::regprocedure
 				FROM pg_proc WHERE pronamespace = to_regnamespace('schema_notifications')) o
-			JOIN pg_roles r ON r.oid = o.owner
-		WHERE NOT r.rolsuper LIMIT 1;
+			LEFT JOIN pg_roles r ON r.oid = o.owner
+		WHERE r.rolsuper IS NOT TRUE LIMIT 1;
 	IF foreign_object IS NULL THEN
 		SELECT 'relation ' || c.oid::regclass INTO foreign_object
 			FROM pg_class c
@@ -45,8 +49,10 @@ DO $adopt$
 DECLARE
 	object text;
 BEGIN
-	IF to_regnamespace('schema_notifications') IS NULL THEN
-		CREATE SCHEMA schema_notifications;
+	-- Made just now, by this script, and so the extension's already.
+	IF EXISTS (SELECT FROM pg_depend WHERE deptype = 'e' AND classid = 'pg_namespace'::regclass
+		AND objid = 'schema_notifications'::regnamespace)
+	THEN
 		RETURN;
 	END IF;
 	-- First, so that none of what follows announces itself. The body makes the triggers anew.

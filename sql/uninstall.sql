@@ -3,8 +3,9 @@
 -- Nothing that others have built on it is removed: such an object is an error that names it.
 DO $uninstall$
 DECLARE
-	search_path_before text := pg_catalog.current_setting('search_path');
-	object text;
+	-- Qualified: these names are looked up before the next statement, in whatever path the database's owner has set.
+	search_path_before pg_catalog.text := pg_catalog.current_setting('search_path');
+	object pg_catalog.text;
 BEGIN
 	PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
 	IF EXISTS (SELECT FROM pg_extension WHERE extname = 'schema_notifications') THEN
