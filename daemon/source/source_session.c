@@ -97,7 +97,8 @@ static int run_pooled(struct source *s, const struct pgconn_statement *statement
 
 	if (!all)
 		return error_origin(-ENOMEM);
-	all[0].sql = "SELECT pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true)";
+	all[0].sql = "SELECT pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true),"
+		     " pg_catalog.set_config('role', 'none', true)";
 	all[1] = (struct pgconn_statement){ .sql = sql_settings,
 					    .n_params = 1,
 					    .params = { "true" } };
@@ -122,9 +123,11 @@ int source_session_run(struct source *s, enum source_work work,
 
 static int run_settings(struct source *s)
 {
-	/* The first two need no planner and no name: what ALTER DATABASE has set cannot touch them. */
+	/* The first ones need no planner and no name: what ALTER DATABASE has set cannot touch them.
+	 * Another role might not be allowed to read the journal. */
 	const struct pgconn_statement statements[] = {
 		{ .sql = "SET statement_timeout = 0" },
+		{ .sql = "SET ROLE NONE" },
 		{ .sql = "SET search_path = pg_catalog, pg_temp" },
 		{ .sql = sql_settings, .n_params = 1, .params = { "false" } },
 	};

@@ -41,15 +41,17 @@
 			("row:" _pid), "tuples", "end", "sync"                            \
 		}                                                                         \
 	}
-#define SETTINGS                                                                             \
-	PROBE("77"), { FAKE_SEND, { "SET statement_timeout = 0" } },                         \
-		{ FAKE_SEND, { "SET search_path = pg_catalog, pg_temp" } },                  \
-		{ FAKE_SEND, { "SELECT set_config(", "false" } }, { FAKE_SYNC, { NULL } },   \
-	{                                                                                    \
-		FAKE_INPUT,                                                                  \
-		{                                                                            \
-			"command", "end", "command", "end", "row:x", "tuples", "end", "sync" \
-		}                                                                            \
+#define SETTINGS                                                                                 \
+	PROBE("77"), { FAKE_SEND, { "SET statement_timeout = 0" } },                             \
+		{ FAKE_SEND, { "SET ROLE NONE" } },                                              \
+		{ FAKE_SEND, { "SET search_path = pg_catalog, pg_temp" } },                      \
+		{ FAKE_SEND, { "SELECT set_config(", "false" } }, { FAKE_SYNC, { NULL } },       \
+	{                                                                                        \
+		FAKE_INPUT,                                                                      \
+		{                                                                                \
+			"command", "end", "command", "end", "command", "end", "row:x", "tuples", \
+				"end", "sync"                                                    \
+		}                                                                                \
 	}
 #define SEND_LISTEN                                                      \
 	{ FAKE_SEND, { "LISTEN \"schema_changed\"" } },                  \

@@ -165,6 +165,26 @@ def test_what_a_database_sets_does_not_reach_the_session(pg, source, database, c
     assert not is_superuser(pg, role)
 
 
+@pytest.mark.parametrize("pooled", [False, True])
+def test_the_role_that_a_database_sets(pg, source, pooler, database, closing, pooled):
+    """It may not read the journal: in listen mode, what rings would be believed."""
+    db = database(pg)
+    role, relay = owner_of(pg, db, closing), f"relay{next(_numbers)}"
+    pg.sql(f"CREATE ROLE {relay} LOGIN IN ROLE pg_monitor")
+    closing.callback(pg.sql, f"DROP ROLE {relay}")
+    pg.sql(f"ALTER DATABASE {db} SET role = 'pg_read_all_settings'", user=role)
+    closing.callback(pg.sql, f"ALTER DATABASE {db} RESET role")
+    with contextlib.closing(pg.connect(db, user=relay)) as c, c.cursor() as cursor:
+        cursor.execute("SELECT current_user")
+        assert cursor.fetchone() == ("pg_read_all_settings",)
+    dsn = f"host=127.0.0.1 port={pooler(pg, 'transaction')} dbname={db} user=postgres" if pooled else pg.dsn(db, user=relay)
+    s = source(dsn).wait_listening()
+    assert s.state["journal"]
+    with contextlib.closing(pg.connect(db, options="-c role=none")) as c:
+        create(c, "one")
+    s.wait_objects(names("one"))
+
+
 # conditions
 
 

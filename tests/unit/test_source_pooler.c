@@ -22,13 +22,15 @@ static void test_behind_a_pooler(_unused_ void **state)
 	end(source_script_finish);
 }
 
-#define LOCALLY                                                          \
-	{ FAKE_SEND, { "SELECT pg_catalog.set_config('search_path'" } }, \
-	{                                                                \
-		FAKE_SEND,                                               \
-		{                                                        \
-			"SELECT set_config(", "true"                     \
-		}                                                        \
+#define LOCALLY                                                                         \
+	{ FAKE_SEND,                                                                    \
+	  { "SELECT pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true)," \
+	    " pg_catalog.set_config('role', 'none', true)" } },                         \
+	{                                                                               \
+		FAKE_SEND,                                                              \
+		{                                                                       \
+			"SELECT set_config(", "true"                                    \
+		}                                                                       \
 	}
 #define LOCAL_ROWS "row:x", "tuples", "end", "row:y", "row:z", "tuples", "end"
 
