@@ -1,6 +1,6 @@
 -- Installs what CREATE EXTENSION schema_notifications installs, on a server where the extension's
 -- files cannot be placed. Run it as a superuser, in each database that is to announce its changes:
---     psql -X -v ON_ERROR_STOP=1 -d DATABASE -f install.sql
+--     psql -X -v ON_ERROR_STOP=1 -v SHOW_CONTEXT=never -d DATABASE -f install.sql
 -- It is one statement: all of it or nothing, in psql or sent by a program. Run again, it replaces the
 -- functions and keeps the rows. Where the extension is installed it does nothing.
 DO $install$
@@ -79,8 +79,9 @@ $prepare$;
 --
 -- The invariants:
 -- 1. A user's command never fails because of us. Whatever goes wrong inside becomes a WARNING.
---    Three things pass on purpose: cancellation, a stack that the session itself has filled to the
---    brim (else recursion would be a way to change a schema unseen), and what strikes at commit.
+--    What passes on purpose: cancellation; what strikes at commit; and what a session can bring about, which would be a
+--    way to change a schema unseen: a stack or a lock table that is filled to the brim, and a transaction that becomes
+--    read only in the course of its command (only REINDEX gets here in one that was so before).
 -- 2. Nothing that a session can set alters or suppresses a row. Hence SECURITY DEFINER, a fixed
 --    search_path, and a SET for every setting that reaches the code below.
 -- 3. No table is read with the user's snapshot: under SERIALIZABLE such a read can fail the
@@ -101,8 +102,10 @@ $function$;
 DO $tables$
 DECLARE
 	sequence text;
+	made text := '';
 BEGIN
 	IF to_regclass('schema_notifications.journal') IS NULL THEN
+		made := 'schema_notifications journal';
 		-- event_id is the key, not id: a publication FOR ALL TABLES brings another
 		-- database's rows, whose ids would collide.
 		CREATE TABLE schema_notifications.journal (
@@ -117,8 +120,12 @@ BEGIN
 		CREATE INDEX journal_id ON schema_notifications.journal (id);
 		CREATE INDEX journal_xid ON schema_notifications.journal (xid);
 	END IF;
+	IF to_regclass('schema_notifications.journal_recorded_at') IS NULL THEN
+		CREATE INDEX journal_recorded_at ON schema_notifications.journal (recorded_at);
+	END IF;
 
 	IF to_regclass('schema_notifications.meta') IS NULL THEN
+		made := made || ' meta';
 		CREATE TABLE schema_notifications.meta (
 			singleton boolean PRIMARY KEY DEFAULT true CHECK (singleton),
 			version text NOT NULL,
@@ -160,6 +167,7 @@ BEGIN
 				CASE WHEN current_setting('server_version_num')::int >= 150000 THEN 'UNLOGGED' END, sequence);
 		END IF;
 	END LOOP;
+	PERFORM set_config('schema_notifications.made', made, true);
 END
 $tables$;
 
@@ -187,8 +195,8 @@ $function$;
 
 -- Delete what is past its retention: never what a running transaction could still have to be
 -- compared with, never more than 1,000 rows, and without waiting for anybody. meta's row is the
--- lock, since any role could sit on an advisory one. Only the oldest 1,000 rows are looked at, so
--- that the cost does not grow with the journal.
+-- lock, since any role could sit on an advisory one. Only the 1,000 rows that were recorded first are looked at,
+-- wherever they come from, so that the cost does not grow with the journal.
 CREATE OR REPLACE FUNCTION schema_notifications.prune() RETURNS bigint
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET session_replication_role = origin
 AS $function$
@@ -197,14 +205,13 @@ DECLARE
 	old uuid[];
 	highest xid8;
 BEGIN
-	-- Under REPEATABLE READ a deleted row could fail the user's command, and under
-	-- SERIALIZABLE the COMMIT.
-	IF current_setting('transaction_isolation') <> 'read committed' THEN
+	-- What we read could fail the user's COMMIT.
+	IF current_setting('transaction_isolation') = 'serializable' THEN
 		RETURN 0;
 	END IF;
 	BEGIN
 		-- Mostly nothing is due. That shall be quick to see.
-		IF NOT EXISTS (SELECT FROM (SELECT j.recorded_at FROM schema_notifications.journal j ORDER BY j.id LIMIT 1000) j
+		IF NOT EXISTS (SELECT FROM (SELECT j.recorded_at FROM schema_notifications.journal j ORDER BY j.recorded_at LIMIT 1) j
 			WHERE j.recorded_at < (SELECT clock_timestamp() - m.retention FROM schema_notifications.meta m))
 		THEN
 			RETURN 0;
@@ -216,7 +223,7 @@ BEGIN
 		WITH present AS (
 			SELECT pg_snapshot_xmin(pg_current_snapshot()) AS oldest_running, clock_timestamp() - keep AS limit_at
 		), oldest AS (
-			SELECT j.event_id FROM schema_notifications.journal j ORDER BY j.id LIMIT 1000
+			SELECT j.event_id FROM schema_notifications.journal j ORDER BY j.recorded_at LIMIT 1000
 		), locked AS (
 			SELECT j.event_id, j.xid, (j.system_identifier, j.database_oid)
 					= (schema_notifications.system_identifier(), schema_notifications.database_oid()) AS own
@@ -237,7 +244,10 @@ BEGIN
 		UPDATE schema_notifications.meta SET pruned_xid = highest
 			WHERE pruned_xid IS NULL AND highest IS NOT NULL OR pruned_xid < highest;
 		RETURN cardinality(old);
-	EXCEPTION WHEN OTHERS THEN
+	EXCEPTION WHEN serialization_failure THEN
+		-- Under REPEATABLE READ: somebody else has pruned since our snapshot.
+		RETURN 0;
+	WHEN OTHERS THEN
 		RAISE WARNING 'schema_notifications: pruning failed: %', SQLERRM;
 		RETURN 0;
 	END;
@@ -261,9 +271,12 @@ LANGUAGE sql AS $function$
 		to_json(current_setting('application_name')), schema_notifications.client(), $2, $3)::json
 $function$;
 
+-- Any role can fill the queue of notifications, and a full one fails each COMMIT that has notified. From half of it on
+-- (of which the server's log tells) we are silent.
 CREATE OR REPLACE FUNCTION schema_notifications.ring(first_keys text) RETURNS text
 LANGUAGE sql AS $function$
-	SELECT CASE WHEN lower(current_setting('schema_notifications.notify', true)) IN ('off', 'false', 'no', '0') THEN NULL
+	SELECT CASE WHEN lower(current_setting('schema_notifications.notify', true)) IN ('off', 'false', 'no', '0')
+			OR pg_notification_queue_usage() >= 0.5 THEN NULL
 		ELSE pg_notify('schema_changed', $1 || '}')::text END
 $function$;
 
@@ -339,9 +352,12 @@ BEGIN
 		RETURNING setval('schema_notifications.handed_over_at', schema_notifications.address(h.ctid)) INTO address;
 	RETURN address;
 EXCEPTION
-	WHEN statement_too_complex THEN
+	WHEN statement_too_complex OR out_of_memory OR program_limit_exceeded THEN
 		RAISE;
 	WHEN OTHERS THEN
+		IF SQLSTATE = '25006' AND tag <> 'REINDEX' THEN
+			RAISE;
+		END IF;
 		BEGIN
 			RETURN setval('schema_notifications.handed_over_at', -2);
 		EXCEPTION WHEN OTHERS THEN
@@ -501,9 +517,12 @@ BEGIN
 				RETURNING j.id INTO row_id;
 			RETURN row_id;
 		EXCEPTION
-			WHEN statement_too_complex THEN
+			WHEN statement_too_complex OR out_of_memory OR program_limit_exceeded THEN
 				RAISE;
 			WHEN OTHERS THEN
+				IF SQLSTATE = '25006' AND tag <> 'REINDEX' THEN
+					RAISE;
+				END IF;
 				IF incomplete THEN
 					RAISE WARNING 'schema_notifications: this % was not recorded: %', tag, SQLERRM;
 					RETURN -1;
@@ -561,7 +580,7 @@ BEGIN
 				EXIT;
 			END IF;
 		EXCEPTION
-			WHEN statement_too_complex THEN
+			WHEN statement_too_complex OR out_of_memory OR program_limit_exceeded THEN
 				RAISE;
 			WHEN OTHERS THEN
 				BEGIN
@@ -627,7 +646,7 @@ BEGIN
 				RETURN;
 			END IF;
 		EXCEPTION
-			WHEN statement_too_complex THEN
+			WHEN statement_too_complex OR out_of_memory OR program_limit_exceeded THEN
 				RAISE;
 			WHEN OTHERS THEN
 				BEGIN
@@ -663,19 +682,22 @@ END
 $function$;
 
 -- Default privileges may have granted anything to anybody: only the owner writes, only pg_monitor
--- (which sees client addresses in pg_stat_activity too) reads.
+-- (which sees client addresses in pg_stat_activity too) reads. What was granted on the schema, on journal and on meta after
+-- they were made was meant so, and stays.
 DO $privileges$
 DECLARE
+	made text[] := string_to_array(current_setting('schema_notifications.made'), ' ');
 	grantee text;
 	object text;
 BEGIN
 	FOR grantee, object IN
 		SELECT DISTINCT CASE WHEN a.grantee = 0 THEN 'PUBLIC' ELSE a.grantee::regrole::text END, o.name
 			FROM (SELECT nspowner AS owner, nspacl AS acl, 'SCHEMA schema_notifications' AS name
-					FROM pg_namespace WHERE nspname = 'schema_notifications'
+					FROM pg_namespace WHERE nspname = 'schema_notifications' AND nspname = ANY (made)
 				UNION ALL
 				SELECT relowner, relacl, CASE relkind WHEN 'S' THEN 'SEQUENCE ' ELSE 'TABLE ' END || oid::regclass
 					FROM pg_class WHERE relnamespace = 'schema_notifications'::regnamespace AND relkind IN ('r', 'S')
+						AND (relname NOT IN ('journal', 'meta') OR relname = ANY (made))
 				UNION ALL
 				SELECT proowner, coalesce(proacl, acldefault('f', proowner)), 'FUNCTION ' || oid::regprocedure
 					FROM pg_proc WHERE pronamespace = 'schema_notifications'::regnamespace) o,

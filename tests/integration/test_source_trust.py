@@ -51,6 +51,23 @@ def test_a_flood_of_forged_notifications_costs_ten_reads_a_second(pg, source, da
     s.wait_objects(names("genuine"), limit=2)
 
 
+def test_a_full_queue_of_notifications(pg17, own_server, source, closing):
+    """Nothing rings then. The heartbeat finds the row."""
+    server = own_server(pg17, max_notify_queue_pages="64")
+    server.create_database("a")
+    s = source(server.dsn("a")).wait_listening()
+    sleeper = closing.enter_context(contextlib.closing(server.connect("a", autocommit=False)))
+    sleeper.cursor().execute("LISTEN x")
+    sleeper.commit()
+    sleeper.cursor().execute("SELECT 1")
+    with contextlib.closing(server.connect("a")) as c, c.cursor() as cursor, pytest.raises(psycopg2.errors.ProgramLimitExceeded):
+        while True:
+            cursor.execute("SELECT pg_notify('x', repeat('x', 7900) || clock_timestamp())")
+    server.sql("CREATE TABLE one (a int)", "a")
+    s.wait_objects(names("one"))
+    assert s.resyncs == []
+
+
 def owner_of(server, db, closing):
     role = f"owner{next(_numbers)}"
     server.sql(f"CREATE ROLE {role} LOGIN; ALTER DATABASE {db} OWNER TO {role}")

@@ -574,6 +574,89 @@ def test_advisory_locks_do_not_stop_anything(db, attacker):
                     " AND prosrc LIKE '%advisory_lock%'") == 0
 
 
+FLIP = "set_config('transaction_read_only', 'on', false)"
+# What a command calls in its course can make its transaction read only, in which no row can be written.
+READ_ONLY = [
+    f"CREATE TABLE evil.hidden AS SELECT 1 AS a, {FLIP} x",
+    f"SELECT {FLIP} x INTO evil.hidden",
+    f"CREATE MATERIALIZED VIEW evil.hidden AS SELECT {FLIP} x",
+    "REFRESH MATERIALIZED VIEW evil.mv",
+    f"ALTER TABLE evil.victim ADD z text DEFAULT {FLIP}",
+    f"ALTER TABLE evil.victim ADD z text DEFAULT {FLIP}, DROP COLUMN secret",
+    f"ALTER TABLE evil.victim ALTER a TYPE text USING {FLIP}",
+    f"ALTER TABLE evil.victim ADD CHECK ({FLIP} = 'on'), DROP COLUMN secret",
+    "CREATE INDEX seen_hidden ON evil.victim (evil.flip(a))",
+]
+
+
+@pytest.mark.parametrize("attacker", ["role"], indirect=True)
+def test_a_command_that_makes_its_transaction_read_only(db, attacker):
+    """It fails, or it is recorded."""
+    db.sql(f"CREATE TABLE evil.victim (a int, secret text); INSERT INTO evil.victim VALUES (1);"
+           f"CREATE FUNCTION evil.flip(int) RETURNS text IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN RETURN {FLIP}; END $$;"
+           "CREATE MATERIALIZED VIEW evil.mv AS SELECT evil.flip(1) WITH NO DATA", user=attacker)
+    db.rows()
+    n_failed = 0
+    for statement in READ_ONLY:
+        for quoted in ("off", "on"):
+            with db.session(attacker) as cursor:
+                cursor.execute(f"SET quote_all_identifiers = {quoted}; SET client_min_messages = error")
+                try:
+                    cursor.execute(statement.replace("hidden", "hidden_" + quoted))
+                    assert len(db.rows()) == 1, statement
+                except psycopg2.errors.ReadOnlySqlTransaction:
+                    n_failed += 1
+                    assert db.rows() == [], statement
+    # What runs as somebody in a restricted way changes no setting of the session's.
+    assert n_failed > len(READ_ONLY)
+
+
+def all_locks(cursor, free):
+    """Takes what is left of the server's lock table, but for a few."""
+    for first, size in ((0, 100), (100000, 1)):
+        with contextlib.suppress(psycopg2.errors.OutOfMemory):
+            while True:
+                cursor.execute(f"SELECT count(pg_advisory_lock(g)) FROM generate_series({first}, {first + size - 1}) g")
+                first += size
+    for key in range(free):
+        cursor.execute(f"SELECT pg_advisory_unlock({key})")
+
+
+@pytest.mark.parametrize("command", ["ALTER TABLE evil.t ADD COLUMN secret int", "ALTER TABLE evil.t DROP COLUMN w",
+                                     "ALTER TABLE evil.t RENAME COLUMN w TO w2", "GRANT ALL ON evil.t TO PUBLIC",
+                                     "CREATE FUNCTION evil.hidden() RETURNS int LANGUAGE sql SECURITY DEFINER AS 'SELECT 1'",
+                                     "CREATE OR REPLACE FUNCTION evil.f() RETURNS int LANGUAGE sql AS 'SELECT 2'",
+                                     "DROP FUNCTION evil.f()"])
+def test_a_full_lock_table_hides_nothing(pg, command):
+    """Advisory locks of any role fill it: the command fails, or is recorded with its objects."""
+    with postgres.Postgres(pg.major, {"max_locks_per_transaction": "10", "max_connections": "15"}) as server:
+        db = Database(server)
+        role = db.role()
+        db.sql(f"CREATE SCHEMA evil AUTHORIZATION {role}")
+        outcomes = set()
+        for free in range(0, 24, 2):
+            db.sql("DROP TABLE IF EXISTS evil.t; DROP FUNCTION IF EXISTS evil.hidden(); CREATE TABLE evil.t (a int, w int);"
+                   "CREATE OR REPLACE FUNCTION evil.f() RETURNS int LANGUAGE sql AS 'SELECT 1'", user=role)
+            db.rows()
+            with db.session(role) as cursor, db.session(role) as filler:
+                cursor.execute("SET schema_notifications.notify = off; SET client_min_messages = error")
+                cursor.execute("BEGIN; SELECT pg_current_xact_id(); LOCK TABLE evil.t IN ACCESS EXCLUSIVE MODE")
+                all_locks(filler, free)
+                try:
+                    cursor.execute(command)
+                except psycopg2.errors.OutOfMemory:
+                    outcomes.add("failed")
+                filler.execute("SELECT pg_advisory_unlock_all()")
+                cursor.execute("COMMIT")
+                committed = cursor.statusmessage == "COMMIT"
+            rows = db.rows()
+            assert len(rows) == committed, (free, rows)
+            if committed:
+                outcomes.add("recorded")
+                assert rows[0]["objects"] and "incomplete" not in rows[0], (free, rows)
+        assert outcomes == {"failed", "recorded"}
+
+
 def test_ddl_at_the_bottom_of_the_stack_is_not_silent(db, attacker):
     """A recursion that leaves the command just enough stack, and the trigger too little: the command
     fails as a whole, or is recorded; it never passes unseen."""
@@ -617,113 +700,6 @@ def test_ddl_at_the_bottom_of_the_stack_is_not_silent(db, attacker):
         assert there == set(made)
 
 
-def test_a_prepared_schema_is_refused(pg):
-    """Whoever made the schema first would own what our functions run."""
-    for statement in ("CREATE SCHEMA schema_notifications AUTHORIZATION {role}",
-                      "CREATE SCHEMA schema_notifications; CREATE TABLE schema_notifications.journal ();"
-                      "ALTER TABLE schema_notifications.journal OWNER TO {role}",
-                      "CREATE SCHEMA schema_notifications;"
-                      "CREATE FUNCTION schema_notifications.payload(text, text, text) RETURNS json LANGUAGE sql AS"
-                      " 'SELECT null::json'; ALTER FUNCTION schema_notifications.payload OWNER TO {role}",
-                      "CREATE SCHEMA schema_notifications; CREATE VIEW schema_notifications.journal AS SELECT 1 AS a",
-                      "CREATE SCHEMA schema_notifications; CREATE TABLE schema_notifications.journal (a int);"
-                      "CREATE RULE r AS ON INSERT TO schema_notifications.journal DO INSTEAD NOTHING",
-                      "CREATE SCHEMA schema_notifications; CREATE TABLE schema_notifications.meta (a int);"
-                      "ALTER TABLE schema_notifications.meta ENABLE ROW LEVEL SECURITY"):
-        with Database(pg, extension=False) as db:
-            role = db.role()
-            db.sql(statement.format(role=role))
-            for install in ("CREATE EXTENSION schema_notifications", open_install()):
-                with pytest.raises(psycopg2.errors.InsufficientPrivilege, match="is not ours"):
-                    db.sql(install)
-            assert db.value("SELECT count(*) FROM pg_event_trigger") == 0
-
-
-def what_the_scripts_use():
-    """Names of types and functions in the files that a superuser runs, for objects that hide them."""
-    text = open_script("install.sql") + open_script("uninstall.sql")
-    types = set(re.findall(r"(?:::|\b\w+ (?:pg_catalog\.)?)(text|name|oid|bigint|boolean|int|uuid|json|xid8|tid|interval|timestamptz|"
-                           r"regclass|regnamespace|regprocedure|regrole|void|trigger|event_trigger)\b", text))
-    return types, {"current_setting", "set_config", "format", "to_regclass", "to_regnamespace", "aclexplode", "acldefault"}
-
-
-@pytest.mark.parametrize("file", ["install.sql", "uninstall.sql", "extension"])
-def test_installing_under_a_hostile_path(pg, file):
-    """A database's owner chooses the path that a superuser's session begins with."""
-    types, functions = what_the_scripts_use()
-    assert {"text", "regclass", "bigint", "event_trigger"} <= types, types
-    with Database(pg, extension=False) as db:
-        role = db.role()
-        db.sql(f"ALTER DATABASE {db.name} OWNER TO {role}")
-        if file == "uninstall.sql":
-            db.sql(open_install())
-        with db.session(role) as cursor:
-            cursor.execute("""
-                CREATE SCHEMA evil;
-                CREATE TABLE evil.caught (who pg_catalog.text); GRANT ALL ON SCHEMA evil TO PUBLIC; GRANT ALL ON evil.caught TO PUBLIC;
-                CREATE FUNCTION evil.caught() RETURNS pg_catalog.bool LANGUAGE plpgsql AS
-                $$ BEGIN INSERT INTO evil.caught VALUES (current_user); RETURN true; END $$""")
-            for name in types:
-                cursor.execute(f'CREATE DOMAIN evil."{name}" AS pg_catalog.text CHECK (evil.caught())')
-            for name in functions:
-                for arguments in ("pg_catalog.text", "pg_catalog.text, pg_catalog.text", "pg_catalog.text, pg_catalog.text, pg_catalog.bool"):
-                    cursor.execute(f"CREATE FUNCTION evil.{name}({arguments}) RETURNS pg_catalog.text LANGUAGE sql"
-                                   " AS $$ SELECT evil.caught()::pg_catalog.text $$")
-            cursor.execute("CREATE FUNCTION evil.same(pg_catalog.name, pg_catalog.text) RETURNS pg_catalog.bool LANGUAGE sql AS"
-                           " $$ SELECT evil.caught() $$;"
-                           "CREATE OPERATOR evil.= (leftarg = pg_catalog.name, rightarg = pg_catalog.text, function = evil.same);"
-                           "CREATE VIEW evil.pg_extension AS SELECT 'x'::pg_catalog.text AS extname WHERE evil.caught();"
-                           f"ALTER DATABASE {db.name} SET search_path = evil, pg_catalog;"
-                           "TRUNCATE evil.caught")
-        with db.session() as victim:
-            victim.execute("CREATE EXTENSION schema_notifications" if file == "extension" else open_script(file))
-            victim.execute("SHOW search_path")
-            assert victim.fetchone() == ("evil, pg_catalog",)
-            victim.execute("SET search_path = pg_catalog; SELECT who FROM evil.caught")
-            assert victim.fetchall() == []
-            victim.execute("SELECT count(*) FROM pg_event_trigger")
-            assert victim.fetchone() == (0 if file == "uninstall.sql" else 2,)
-            # And it does catch whoever looks there.
-            victim.execute("RESET search_path; DO $$ DECLARE x text := 'x'; BEGIN END $$; SELECT FROM evil.caught")
-            assert victim.rowcount > 0
-
-
-@pytest.mark.parametrize("file", ["install.sql", "extension"])
-def test_a_schema_that_comes_while_we_look(pg, file):
-    """A snapshot may be older than the schema that somebody has made."""
-    with Database(pg, extension=False) as db:
-        role = db.role()
-        db.sql(f"ALTER DATABASE {db.name} OWNER TO {role}")
-        victim = db.connect(autocommit=False)
-        victim.set_session(isolation_level="REPEATABLE READ")
-        with contextlib.closing(victim), victim.cursor() as cursor:
-            cursor.execute("SELECT 1")
-            db.sql("CREATE SCHEMA schema_notifications; CREATE TABLE schema_notifications.journal ()", user=role)
-            with pytest.raises(psycopg2.errors.InsufficientPrivilege, match="schema schema_notifications is not ours"):
-                cursor.execute("CREATE EXTENSION schema_notifications" if file == "extension" else open_script(file))
-
-
-def test_a_refusal_is_short(pg):
-    """psql shows an error's whole context."""
-    with Database(pg, extension=False) as db:
-        role = db.role()
-        db.sql(f"ALTER DATABASE {db.name} OWNER TO {role}")
-        for prepare in ("SELECT 1", "CREATE SCHEMA schema_notifications"):
-            db.sql(prepare, user=role)
-            with pytest.raises(psycopg2.errors.InsufficientPrivilege) as refusal:
-                db.sql(open_install(), user=role if prepare == "SELECT 1" else None)
-            assert len(str(refusal.value)) < 400, refusal.value
-
-
-def test_installing_takes_a_superuser(pg):
-    with Database(pg, extension=False) as db:
-        role = db.role()
-        db.sql(f"ALTER DATABASE {db.name} OWNER TO {role}")
-        for install in ("CREATE EXTENSION schema_notifications", open_install()):
-            with pytest.raises(psycopg2.errors.InsufficientPrivilege):
-                db.sql(install, user=role)
-
-
 def test_default_privileges_open_nothing(pg):
     """ALTER DEFAULT PRIVILEGES applies to what a superuser's script makes, too."""
     for install in ("CREATE EXTENSION schema_notifications", open_install()):
@@ -749,10 +725,6 @@ def test_pg_monitor_reads_and_no_more(db):
             raise AssertionError(statement)
 
 
-def open_script(name):
-    with open(os.path.join(postgres.SQL_DIR, name), encoding="utf-8") as f:
-        return f.read()
-
-
 def open_install():
-    return open_script("install.sql")
+    with open(os.path.join(postgres.SQL_DIR, "install.sql"), encoding="utf-8") as f:
+        return f.read()

@@ -299,6 +299,31 @@ def test_read_only_transactions(db):
     assert db.rows() == []
 
 
+@pytest.mark.parametrize("major", [17, 18])
+def test_a_full_queue_of_notifications(major):
+    """Any role can fill it, and then each COMMIT that notifies fails: ours do not notify. (Before 17 it takes 8 GB.)"""
+    with postgres.Postgres(major, {"max_notify_queue_pages": "64"}) as server, Database(server) as db:
+        anybody = db.role()
+        sleeper = db.connect(anybody, autocommit=False)
+        sleeper.cursor().execute("LISTEN x")
+        sleeper.commit()
+        sleeper.cursor().execute("SELECT 1")
+        with db.session(anybody) as cursor:
+            with pytest.raises(psycopg2.errors.ProgramLimitExceeded):
+                while True:
+                    cursor.execute("SELECT pg_notify('x', repeat('x', 7900) || clock_timestamp())")
+        with Listener(db) as listener, db.session() as cursor:
+            cursor.execute("CREATE TABLE t (a int)")
+            cursor.execute("ALTER TABLE t DROP COLUMN a")
+            cursor.execute("DROP TABLE t")
+            assert [r["tag"] for r in db.rows()] == ["CREATE TABLE", "ALTER TABLE", "DROP TABLE"]
+            assert listener.heard() == []
+            sleeper.rollback()
+            sleeper.close()
+            cursor.execute("CREATE TABLE t (a int)")
+            assert len(listener.heard(1)) == 1
+
+
 def test_session_replication_role_replica(db):
     with db.session() as cursor:
         cursor.execute("SET session_replication_role = replica")
