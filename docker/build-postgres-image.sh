@@ -4,7 +4,8 @@
 #
 #   docker/build-postgres-image.sh [--yes]     --yes: rebuild without asking
 #
-# All of these may also be set in the environment.
+# In the environment, or here: IMAGE_NAME (xooo-postgres-notifications), IMAGE_TAG (16), BASE_IMAGE
+# (postgres:IMAGE_TAG-alpine), START_TIMEOUT (120: seconds that the check waits for the server).
 IMAGE_NAME="${IMAGE_NAME:-xooo-postgres-notifications}"
 IMAGE_TAG="${IMAGE_TAG:-16}"
 BASE_IMAGE="${BASE_IMAGE:-postgres:${IMAGE_TAG}-alpine}"
@@ -72,7 +73,8 @@ if ! problem=$(docker version --format '{{.Server.Version}}' 2>&1); then
 fi
 
 # The files.
-root=$(cd "$(dirname "$0")/.." && pwd)
+# Not by way of the user's CDPATH: cd would go elsewhere, and write where.
+root=$(CDPATH= cd -- "$(dirname -- "$0")/.." && pwd)
 files="docker/Dockerfile sql/schema_notifications.control sql/schema_notifications--1.0.sql sql/init-schema-notifications.sql"
 for file in $files; do
 	[ -r "$root/$file" ] || fail "$root/$file is missing: is this a complete copy of the repository?"
@@ -121,6 +123,7 @@ run_docker run -d --name "$container" --network none -e POSTGRES_PASSWORD="check
 query() { # DATABASE SQL…
 	database=$1
 	shift
+	set -- "SET search_path = pg_catalog, pg_temp" "$@"
 	for sql in "$@"; do set -- "$@" -c "$sql"; shift; done
 	run_docker exec -e PGPASSWORD="check-$id" "$container" psql -X -q -A -t -v ON_ERROR_STOP=1 -h 127.0.0.1 -U postgres -d "$database" "$@" 2>&1
 }
@@ -141,7 +144,7 @@ run_docker logs "$container" 2>&1 | grep -q "✅ Schema change notifications ini
 }
 query postgres "CREATE DATABASE later" >/dev/null
 for database in first postgres later; do
-	heard=$(query "$database" "LISTEN schema_changed" "CREATE TABLE build_check ()" "DROP TABLE build_check" \
+	heard=$(query "$database" "LISTEN schema_changed" "CREATE TABLE public.build_check ()" "DROP TABLE public.build_check" \
 		"SELECT 'rows: ' || count(*) FROM schema_notifications.journal WHERE payload->>'tag' LIKE '% TABLE'") || :
 	case "$heard" in
 	*'"schema_changed" with payload "{"type": "ddl_command_end", "tag": "CREATE TABLE", "timestamp": "'*'rows: 2'*)
@@ -152,8 +155,11 @@ done
 
 run_docker tag "$candidate" "$image"
 if [ -n "$before" ] && [ "$before" != "$(run_docker images -q --no-trunc "$image")" ]; then
-	# The former one has lost its name; a container may still use it, and then it stays.
-	run_docker rmi "$before" >/dev/null 2>&1 || :
+	# The former one has lost its name. Where it has another it stays (rmi would take a last one from it),
+	# and where a container still uses it.
+	case "$(run_docker image inspect -f '{{len .RepoTags}}' "$before" 2>/dev/null)" in
+	0) run_docker rmi "$before" >/dev/null 2>&1 || : ;;
+	esac
 fi
 
 say ""

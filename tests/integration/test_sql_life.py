@@ -113,6 +113,30 @@ def test_install_sql_by_psql_and_again(pg):
         assert db.value("SELECT count(*) FROM pg_event_trigger") == 2
 
 
+@pytest.mark.parametrize("again", FORMS)
+def test_what_was_granted_on_purpose_stays(pg, again):
+    """And what default privileges would grant does not come."""
+    with Database(pg, extension=False) as db:
+        auditor, other = db.role(), db.role()
+        install(db, "install.sql")
+        db.sql(f"GRANT USAGE ON SCHEMA schema_notifications TO {auditor}; GRANT SELECT ON schema_notifications.journal TO {auditor};"
+               f"GRANT SELECT (version) ON schema_notifications.meta TO {auditor};"
+               f"GRANT ALL ON schema_notifications.handed_over, schema_notifications.drop_recorded TO {other};"
+               f"GRANT EXECUTE ON FUNCTION schema_notifications.prune() TO {other};"
+               "DROP TABLE schema_notifications.meta")
+        for kind in ("TABLES", "SEQUENCES", "FUNCTIONS", "SCHEMAS"):
+            db.sql(f"ALTER DEFAULT PRIVILEGES GRANT ALL ON {kind} TO {other}, PUBLIC")
+        install(db, again)
+        db.sql("CREATE TABLE t ()")
+        assert db.sql("SELECT payload->>'tag' FROM schema_notifications.journal WHERE payload->>'tag' = 'CREATE TABLE'",
+                      user=auditor) == [("CREATE TABLE",)]
+        assert db.sql("SELECT DISTINCT a.grantee::regrole::text FROM pg_class c, aclexplode(relacl) a"
+                      " WHERE relnamespace = 'schema_notifications'::regnamespace AND a.grantee <> relowner ORDER BY 1") == sorted(
+            [("pg_monitor",), (auditor,)])
+        assert db.value("SELECT count(*) FROM pg_proc p, aclexplode(coalesce(proacl, acldefault('f', proowner))) a"
+                        " WHERE pronamespace = 'schema_notifications'::regnamespace AND a.grantee <> proowner") == 0
+
+
 def test_install_sql_where_the_extension_is(db):
     before = meta(db)
     with db.session() as cursor:
@@ -130,6 +154,38 @@ def test_no_backslash_commands():
 
 def test_the_files_agree():
     subprocess.run(["sh", os.path.join(postgres.SQL_DIR, "make-install.sh"), "--check"], check=True)
+
+
+@pytest.mark.parametrize("before, good", [
+    ("SELECT 1", ""),
+    ("DROP DATABASE postgres", "POSTGRES_DB t postgres f template1 t"),
+    ("ALTER DATABASE postgres ALLOW_CONNECTIONS false", "POSTGRES_DB t postgres f template1 t"),
+    ("ALTER DATABASE template1 ALLOW_CONNECTIONS false", "POSTGRES_DB t postgres t template1 f")])
+def test_the_images_init_script(some_pg, before, good):
+    """As the image's entrypoint runs it: an exit status but 0 would end the container, whatever earlier scripts have done."""
+    with postgres.Postgres(some_pg.major) as server:
+        server.sql("CREATE DATABASE first")
+        server.sql(before, dbname="first")
+        result = server.psql("-v", "ON_ERROR_STOP=1", "-f", os.path.join(postgres.SQL_DIR, "init-schema-notifications.sql"),
+                             dbname="first", check=False)
+        assert result.returncode == 0, result.stderr
+        if not good:
+            assert "✅ Schema change notifications initialized successfully" in result.stdout
+        else:
+            assert "could NOT be initialized everywhere: " + good in result.stdout
+            assert "an earlier script has dropped it, or lets nobody in" in result.stdout
+        for database in ("first", "postgres", "template1"):
+            if database not in before:
+                count = server.sql("SELECT count(*) FROM pg_event_trigger", dbname=database)
+                assert count == [(2,)], database
+
+
+def test_a_script_under_a_cdpath(tmp_path):
+    """What cd finds there first is somewhere else."""
+    os.makedirs(tmp_path / "sql")
+    result = subprocess.run(["sh", "sql/make-install.sh", "--check"], cwd=os.path.dirname(postgres.SQL_DIR),
+                            env={**os.environ, "CDPATH": str(tmp_path)}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert (result.returncode, result.stdout) == (0, "")
 
 
 def test_exchange_install_sql_for_the_extension(pg):

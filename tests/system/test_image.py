@@ -338,6 +338,24 @@ def test_another_tag_makes_the_other_tag(engine, image):
     engine.docker("rmi", f"{NAME}:17")
 
 
+def test_the_former_image_stays_where_it_has_another_name(engine, image):
+    engine.docker("tag", image, "rollback:1")
+    former = engine.docker("images", "-q", "--no-trunc", image).stdout.strip()
+    assert engine.build("--yes").returncode == 0
+    assert engine.docker("images", "-q", "--no-trunc", "rollback:1").stdout.strip() == former
+    # And what has none goes.
+    replaced = engine.docker("images", "-q", "--no-trunc", image).stdout.strip()
+    assert replaced != former and engine.build("--yes").returncode == 0
+    assert engine.docker("image", "inspect", replaced, check=False).returncode != 0
+    engine.docker("rmi", "rollback:1")
+
+
+def test_the_help_names_what_can_be_set(engine):
+    shown = engine.build("--help").stdout
+    for name in ("IMAGE_NAME", "IMAGE_TAG", "BASE_IMAGE", "START_TIMEOUT"):
+        assert name in shown, shown
+
+
 FAILURES = {
     "no base image": (dict(base="no-such-image-anywhere:1"), "the base image no-such-image-anywhere:1 is neither here"),
     "no engine": (dict(DOCKER_HOST="unix:///nonexistent/docker.sock"), "the Docker engine does not answer"),
