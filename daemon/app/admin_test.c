@@ -6,6 +6,7 @@
 
 #include "app/admin_api.h"
 #include "app/relay_control.h"
+#include "app/status.h"
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "model/json.h"
@@ -57,9 +58,9 @@ static void on_verdict(void *userdata, bool closed, enum verdict v, const struct
 		[VERDICT_GONE] = "gone",
 	};
 	struct test *t = userdata;
+	struct sink *s = TAKE(t->sink);
 	struct strbuf b = STRBUF_INIT;
 
-	t->sink = NULL;
 	loop_timer_disarm(t->timer);
 	if (closed) {
 		admin_problem(t->x, 503, "sink \"%s\" was closed meanwhile", t->name);
@@ -74,6 +75,7 @@ static void on_verdict(void *userdata, bool closed, enum verdict v, const struct
 	}
 	json_open(&b, '{');
 	add_answer(&b, t, names[v], info);
+	status_add_subscribers(&b, s);
 	json_close(&b, '}');
 	admin_reply(t->x, 200, &b);
 }

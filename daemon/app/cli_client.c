@@ -237,6 +237,11 @@ const char *cli_text(const struct json_value *object, const char *key)
 	return v && (v->type == JSON_STRING || v->type == JSON_NUMBER) ? v->text : "";
 }
 
+const char *cli_plural(const char *count, const char *one, const char *many)
+{
+	return strcmp(count, "1") == 0 ? one : many;
+}
+
 usec_t cli_seconds(const struct json_value *object, const char *key)
 {
 	const struct json_value *v = json_get(object, key);

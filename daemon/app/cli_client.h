@@ -28,5 +28,7 @@ int cli_get(const struct cli *c, const char *target, struct json_value **ret) _m
 
 /* A member's text, or "" where it is null or missing. */
 const char *cli_text(const struct json_value *object, const char *key) _pure_;
+/* The word for so many: @one of "1", else @many. */
+const char *cli_plural(const char *count, const char *one, const char *many) _pure_;
 /* A number in seconds; USEC_INFINITY where it is null or missing. */
 usec_t cli_seconds(const struct json_value *object, const char *key);

@@ -18,7 +18,7 @@ int cli_control(struct cli *c)
 	_cleanup_(json_freep) struct json_value *root = NULL;
 	const char *name = c->arguments[0], *kind = strchr(c->command->name, ' ') + 1;
 	struct json_error error;
-	const char *told;
+	const char *told, *subscribers;
 	int k;
 
 	if (!text_is_name(name))
@@ -41,7 +41,12 @@ int cli_control(struct cli *c)
 	told = k == 0 ? cli_text(root, "state") : "";
 	if (k == 0 && !told[0])
 		told = cli_text(root, "verdict");
-	(void)printf("%s %s: %s\n", kind, name, told);
+	subscribers = k == 0 ? cli_text(root, "subscribers") : "";
+	(void)printf("%s %s: %s", kind, name, told);
+	if (subscribers[0])
+		(void)printf(" to %s %s", subscribers,
+			     cli_plural(subscribers, "program", "programs"));
+	(void)puts("");
 	return EXIT_SUCCESS;
 }
 

@@ -90,10 +90,13 @@ static void add_database(struct table *t, const struct json_value *d, usec_t now
 static void add_sink(struct table *t, const struct json_value *s)
 {
 	_cleanup_(strbuf_done) struct strbuf trouble = STRBUF_INIT;
-	const char *state = cli_text(s, "state");
+	const char *state = cli_text(s, "state"), *subscribers = cli_text(s, "subscribers");
 	char buf[32];
 
 	describe_trouble(&trouble, s);
+	if (subscribers[0])
+		strbuf_addf(&trouble, "%s%s %s connected", trouble.len > 0 ? "; " : "", subscribers,
+			    cli_plural(subscribers, "program", "programs"));
 	table_add(t, COLOUR_NONE, cli_text(s, "name"));
 	table_add(t, COLOUR_NONE, cli_text(s, "type"));
 	table_add(t, sink_colour(state), state);
@@ -201,7 +204,7 @@ static int format(const struct cli *c, const struct json_value *root, struct str
 							"LAST CHANGE", "LAG",   "RECONNECTS",
 							"DETAIL" };
 	static const char *const sink_columns[] = { "SINK", "TYPE",   "STATE",
-						    "OWED", "OLDEST", "LAST ERROR" };
+						    "OWED", "OLDEST", "DETAIL" };
 	const struct json_value *databases = json_get(root, "databases");
 	const struct json_value *sinks = json_get(root, "sinks");
 	_cleanup_(table_done) struct table t = { .n_columns = 0 }, u = { .n_columns = 0 };

@@ -252,6 +252,15 @@ static void add_subscribers_lost(struct sample *s)
 	add_count(s, "outcome", "refused", sink->n_subscribers_refused);
 }
 
+/* Of sinks that programs connect to only. */
+static void add_subscribers(struct sample *s)
+{
+	unsigned int n;
+
+	if (sink_subscribers(s->sink->sink, &n))
+		add_number(s, n);
+}
+
 /* --- families ---------------------------------------------------------------------------------- */
 
 static const struct family families[] = {
@@ -308,6 +317,8 @@ static const struct family families[] = {
 	{ "sink_subscribers_lost_total", "counter",
 	  "Programs at the sink's own socket that were dropped, or refused a place.", OF_SINK,
 	  add_subscribers_lost },
+	{ "sink_subscribers", "gauge", "Programs that are connected to the sink's socket.", OF_SINK,
+	  add_subscribers },
 };
 
 /* True: all databases of the family are through. */

@@ -47,6 +47,16 @@ void status_add_database(struct strbuf *b, const struct relay_database *d, usec_
 	json_close(b, '}');
 }
 
+void status_add_subscribers(struct strbuf *b, const struct sink *s)
+{
+	unsigned int n;
+
+	if (sink_subscribers(s, &n))
+		json_member_uint(b, "subscribers", n);
+	else
+		json_member(b, "subscribers", NULL);
+}
+
 void status_add_sink(struct strbuf *b, const struct relay_sink *rs, usec_t now)
 {
 	const struct sink *s = rs->sink;
@@ -64,6 +74,7 @@ void status_add_sink(struct strbuf *b, const struct relay_sink *rs, usec_t now)
 			    s->state == SINK_BACKOFF ? usec_sub(s->until, now) : USEC_INFINITY);
 	json_member(b, "error", or_null(s->last_error));
 	json_member(b, "remedy", or_null(sink_remedy(s, remedy, sizeof(remedy))));
+	status_add_subscribers(b, s);
 	json_member_uint(b, "delivered", s->n_delivered);
 	json_member_uint(b, "retries", s->n_retries);
 	json_member_uint(b, "rejected", s->n_rejected);

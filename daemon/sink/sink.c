@@ -23,6 +23,11 @@ const char *sink_state_name(enum sink_state state)
 	return state_names[state];
 }
 
+bool sink_subscribers(const struct sink *s, unsigned int *ret)
+{
+	return s->opened && s->ops->subscribers && s->ops->subscribers(s, ret);
+}
+
 /* --- state ------------------------------------------------------------------------------------- */
 
 static void sink_set_state(struct sink *s, enum sink_state state, const struct verdict_info *info)

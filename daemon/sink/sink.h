@@ -83,6 +83,9 @@ struct sink_ops {
 	/* How many of the @n deliveries from @d on, more than one, one submission can take: *ret is 1 to
 	 * @n. NULL: all of them. A batch that is tried again keeps its members without being asked. */
 	int (*fit)(struct sink *s, const struct delivery *d, unsigned int n, unsigned int *ret);
+	/* How many programs are connected to the sink of their own accord; false: it is not of such a
+	 * kind. NULL: likewise. */
+	bool (*subscribers)(const struct sink *s, unsigned int *ret);
 	/* Ends everything; no sink_done() after this. Takes a half-opened sink. */
 	void (*close)(struct sink *s);
 };
@@ -188,6 +191,8 @@ struct sink *sink_free(struct sink *s);
  * unwell or gone gets a probe at its new address. Negative: our failure. */
 int sink_reconfigure(struct sink *s, const struct sink_conf *conf) _must_check_;
 
+/* How many programs are connected to it; false: it is no sink that programs connect to, or not open. */
+bool sink_subscribers(const struct sink *s, unsigned int *ret);
 /* One lane carries all databases. */
 bool sink_has_one_lane(const struct sink *s);
 /* The key of the lane for what comes next of that database: itself, or "". */

@@ -439,6 +439,20 @@ static int sink_unix_fit(_unused_ struct sink *s, const struct delivery *d, unsi
 	return 0;
 }
 
+/* Without those that have left unnoticed, see remove_left(). */
+static bool sink_unix_subscribers(const struct sink *s, unsigned int *ret)
+{
+	const struct unix_sink *u = s->impl;
+	const struct subscriber *subscriber;
+
+	if (u->stream || u->datagram)
+		return false;
+	*ret = 0;
+	list_for_each_entry(subscriber, &u->subscribers, link)
+		*ret += !subscriber->deaf || !subscriber_has_left(subscriber);
+	return true;
+}
+
 static bool sink_unix_one_lane(const struct sink_conf *conf)
 {
 	return conf->unix_.mode == UNIX_LISTEN;
@@ -450,5 +464,6 @@ const struct sink_ops sink_unix_ops = {
 	.submit = sink_unix_submit,
 	.fit = sink_unix_fit,
 	.one_lane = sink_unix_one_lane,
+	.subscribers = sink_unix_subscribers,
 	.close = sink_unix_close,
 };

@@ -243,8 +243,13 @@ def test_a_test_of_each_kind(relay, rsyslog, subscribe):
         "nobody": {"type": "unix", "mode": "connect", "path": r.path("nobody")},
     }
     r.start()
+    # It is a success that nobody hears it.
+    assert r.command("test", "sink", "local").stdout == "sink local: delivered to 0 programs\n"
+    assert "0 programs connected" in r.command("status").stdout
     reader = subscribe(r.path("socket"))
-    assert r.command("test", "sink", "local").stdout == "sink local: delivered\n"
+    r.wait_for(lambda: r.admin.sink("local")["subscribers"] == 1, "a program that is connected")
+    assert r.admin.sink("nobody")["subscribers"] is None and r.admin.sink("audit")["subscribers"] is None
+    assert r.command("test", "sink", "local").stdout == "sink local: delivered to 1 program\n"
     wait_until(lambda: [e["type"] for e in reader.received()] == ["schemarelay.test"], "a line at the socket")
     assert r.command("test", "sink", "audit").stdout == "sink audit: delivered\n"
     wait_until(lambda: [m["message"].strip() for m in rsyslog.messages()] == ['TEST of sink "audit": nothing has changed'], "a message")

@@ -94,6 +94,8 @@ static void test_samples(_unused_ void **state)
 	has_line(&b, "schemarelay_delivery_retries_total{sink=\"hook\"} 7");
 	has_line(&b, "schemarelay_sink_state{sink=\"hook\",state=\"paused\"} 1");
 	has_line(&b, "schemarelay_sink_owed{sink=\"local\"} 0");
+	has_line(&b, "schemarelay_sink_subscribers{sink=\"local\"} 0");
+	assert_null(strstr(b.data, "schemarelay_sink_subscribers{sink=\"hook\"}"));
 	/* What is not known has no value. */
 	assert_null(strstr(b.data, "timestamp_seconds{database=\"beta\"}"));
 	assert_null(strstr(b.data, "lag_seconds{database=\"beta\"}"));

@@ -44,8 +44,11 @@ static void test_everybody_gets_each_line(void **state)
 {
 	struct fixture *t = *state;
 	struct client a, b, late;
+	unsigned int n = 7;
 
 	open_sink(t);
+	assert_true(sink_unix_ops.subscribers(&t->fake.sink, &n));
+	assert_int_equal(n, 0);
 	submit(t, "orders", "nobody is there");
 	assert_int_equal(t->fake.n_done, 1);
 	client_init(&a, t, "{}\n");
@@ -67,6 +70,8 @@ static void test_everybody_gets_each_line(void **state)
 	/* One leaves; the others stay. */
 	client_done(&a);
 	fake_sink_settle(&t->fake);
+	assert_true(sink_unix_ops.subscribers(&t->fake.sink, &n));
+	assert_int_equal(n, 2);
 	submit(t, "crm", "d");
 	expect_change(&b, FIRST + 4, "crm", "d");
 	assert_int_equal(t->fake.n_notices, 0);
@@ -367,6 +372,7 @@ static void test_so_many_subscribers(void **state)
 	struct fixture *t = *state;
 	int fds[LIMIT_SUBSCRIBERS];
 	struct client a;
+	unsigned int n = 0;
 
 	open_sink(t);
 	for (unsigned int i = 0; i < LIMIT_SUBSCRIBERS; i++) {
@@ -383,7 +389,11 @@ static void test_so_many_subscribers(void **state)
 	client_init(&a, t, "{}\n");
 	expect(&a, NULL);
 	client_done(&a);
+	assert_true(sink_unix_ops.subscribers(&t->fake.sink, &n));
+	assert_int_equal(n, LIMIT_SUBSCRIBERS);
 	(void)close(fds[7]);
+	assert_true(sink_unix_ops.subscribers(&t->fake.sink, &n));
+	assert_int_equal(n, LIMIT_SUBSCRIBERS - 1);
 	client_init(&a, t, "{}\n");
 	submit(t, "orders", "a");
 	expect_change(&a, FIRST, "orders", "a");
