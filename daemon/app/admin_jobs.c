@@ -33,7 +33,8 @@ struct admin_job {
 	struct httpd_exchange *x;
 	struct store_query query;
 	struct admin_params params;
-	size_t n_asked; /* of params.numbers */
+	size_t n_asked;   /* of params.numbers */
+	size_t n_missing; /* of those: their first so many places name what there is not */
 	struct loop_timer *room;
 	job_fn fn;
 	const char *what, *counted, *also; /* "replayed", and the names of both counts */
@@ -49,6 +50,16 @@ static void job_free(void *userdata)
 	store_cancel(j->admin->relay->store, &j->query);
 	j->room = loop_timer_free(j->room);
 	free(j);
+}
+
+static void add_missing(struct strbuf *b, const struct admin_job *j)
+{
+	json_open_member(b, "missing", '[');
+	for (size_t i = 0; i < j->n_missing; i++) {
+		json_separate(b);
+		strbuf_addf(b, "%" PRIu64, j->params.numbers[i]);
+	}
+	json_close(b, ']');
 }
 
 /* What is asked last is answered when all of it is in the file: a crash takes nothing back then. */
@@ -68,6 +79,8 @@ static int job_end(struct admin_job *j)
 	json_open(&b, '{');
 	json_member_uint(&b, j->counted, j->n);
 	json_member_uint(&b, j->also, j->n_also);
+	if (j->params.given & PARAM_NUMBERS)
+		add_missing(&b, j);
 	json_close(&b, '}');
 	admin_reply(j->x, 200, &b);
 	return 0;
@@ -113,6 +126,8 @@ static void on_page(void *userdata, struct store_query *q)
 			      j->n, j->counted);
 		return;
 	}
+	if ((j->params.given & PARAM_NUMBERS) && !j->last && q->n == 0)
+		j->params.numbers[j->n_missing++] = j->query.until;
 	for (size_t i = 0; k == 0 && i < q->n; i++) {
 		k = j->fn(j, q, i);
 		j->query.after =

@@ -75,7 +75,7 @@ static const struct cli_command commands[] = {
 	{ "status", "", 0, 0, OPT_DAEMON, cli_status,
 	  "show each database and each sink, and what is wrong", NULL },
 	{ "tail", "", 0, 0, OPT_DAEMON | OPT_FOLLOW | OPT_LAST | OPT_RANGE, cli_tail,
-	  "show the newest changes, and those that come",
+	  "show the newest changes; with --follow those that come, too",
 	  "With --json each change is a CloudEvent on a line of its own. Whoever follows\n"
 	  "goes on where he was when the daemon is started again.\n" },
 	{ "replay", "", 0, 0, OPT_DAEMON | OPT_SINK | OPT_RANGE | OPT_ALL, cli_replay,
@@ -216,6 +216,29 @@ static int print_command_help(const struct cli_command *command)
 	return EXIT_SUCCESS;
 }
 
+/* Of the commands whose first word is @word. False: there are none. */
+static bool print_group_help(const char *word)
+{
+	size_t n = strlen(word);
+	bool any = false;
+	char name[64];
+
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
+		if (strncmp(commands[i].name, word, n) != 0 || commands[i].name[n] != ' ')
+			continue;
+		if (!any)
+			(void)printf("Usage: schemarelay %s COMMAND [OPTIONS]\n\nCommands:\n",
+				     word);
+		any = true;
+		(void)snprintf(name, sizeof(name), "%s %s", commands[i].name,
+			       commands[i].arguments);
+		print_entry(name, commands[i].summary);
+	}
+	if (any)
+		(void)printf("\n'schemarelay %s COMMAND --help' tells more.\n", word);
+	return any;
+}
+
 /* --- words ------------------------------------------------------------------------------------- */
 
 /* How many of the @n words are the command's name; 0: it is another. */
@@ -329,6 +352,9 @@ static int parse_options(struct parse *p, int argc, char **argv)
 		/* getopt_long(3) has said what is wrong. */
 		if (!o || k == '?')
 			return usage("", "wrong option");
+		/* Whoever names two wants both, and would get one. */
+		if (o->argument && (p->given & o->bit))
+			return usage("", "--%s stands there twice", o->name);
 		take_option(p, o, optarg);
 	}
 	return 0;
@@ -391,8 +417,14 @@ int cli_main(int argc, char **argv, const struct config_env *env)
 		(void)puts("schemarelay " SCHEMARELAY_VERSION);
 		return EXIT_SUCCESS;
 	}
+	if (optind < argc && strcmp(argv[optind], "help") == 0) {
+		p.given |= OPT_HELP;
+		optind++;
+	}
 	if ((p.given & OPT_HELP) && optind == argc)
 		return finish(print_help());
+	if ((p.given & OPT_HELP) && optind + 1 == argc && print_group_help(argv[optind]))
+		return finish(EXIT_SUCCESS);
 	status = find_command(&c, argv + optind, (size_t)(argc - optind));
 	if (status)
 		return status;

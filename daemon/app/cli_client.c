@@ -108,7 +108,8 @@ static void print_errors(const struct json_value *problem)
 		(void)cli_fail(0, "%s", v->type == JSON_STRING ? v->text : "");
 }
 
-static int fail_status(int status, const struct strbuf *problem)
+/* @json: whoever asked for it gets the problem itself as well. */
+static int fail_status(int status, const struct strbuf *problem, bool json)
 {
 	_cleanup_(json_freep) struct json_value *v = NULL;
 	struct json_error error;
@@ -118,6 +119,8 @@ static int fail_status(int status, const struct strbuf *problem)
 		return cli_fail_own(k);
 	if (k || v->type != JSON_OBJECT || !cli_text(v, "detail")[0])
 		return cli_fail(EXIT_FAILURE, "the daemon answers HTTP %d", status);
+	if (json)
+		(void)printf("%s\n", problem->data);
 	print_errors(v);
 	return cli_fail(json_get(v, "errors") ? EX_CONFIG : EXIT_FAILURE, "%s",
 			cli_text(v, "detail"));
@@ -149,7 +152,8 @@ static int run(const struct cli *c, struct http_local *h, struct talk *t)
 	case HTTP_LOCAL_E_STOPPED:
 		return EXIT_SUCCESS;
 	default:
-		return h->status < 300 ? EXIT_SUCCESS : fail_status(h->status, &t->problem);
+		return h->status < 300 ? EXIT_SUCCESS
+				       : fail_status(h->status, &t->problem, c->json);
 	}
 }
 

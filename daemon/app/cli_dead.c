@@ -153,8 +153,42 @@ static int add_numbers(const struct cli *c, struct strbuf *body)
 
 /* A count of the answer, and the words behind it. */
 struct said {
-	const char *member, *words;
+	const char *member, *one, *many;
 };
+
+/* 0, or the exit status. */
+static int judge(const struct cli *c)
+{
+	bool chosen =
+		c->all || c->database || c->sink || c->since || c->before || c->after || c->until;
+
+	if (c->n_arguments == 0 && !chosen)
+		return cli_fail(CLI_USAGE,
+				"say which ones ('schemarelay %s --help' tells how), or --all",
+				c->command->name);
+	if (c->n_arguments > 0 && chosen)
+		return cli_fail(CLI_USAGE,
+				"numbers name dead letters, and options choose them: not both");
+	return 0;
+}
+
+static int tell_missing(const struct json_value *root)
+{
+	const struct json_value *missing = json_get(root, "missing");
+	int status = EXIT_SUCCESS;
+
+	for (const struct json_value *v = missing ? missing->children : NULL; v; v = v->next)
+		status = cli_fail(EXIT_FAILURE, "there is no dead letter %s",
+				  v->type == JSON_NUMBER ? v->text : "");
+	return status;
+}
+
+static void print_count(const struct json_value *root, const char *before, struct said said)
+{
+	const char *n = cli_text(root, said.member);
+
+	(void)printf("%s%s %s", before, n, cli_plural(n, said.one, said.many));
+}
 
 /* POSTs what was selected, and says what became of it; the second count only if there is any. */
 static int run_job(struct cli *c, const char *target, struct said first, struct said second)
@@ -162,15 +196,11 @@ static int run_job(struct cli *c, const char *target, struct said first, struct 
 	_cleanup_(strbuf_done) struct strbuf body = STRBUF_INIT, answer = STRBUF_INIT;
 	_cleanup_(json_freep) struct json_value *root = NULL;
 	struct json_error error;
-	int status;
+	int status = judge(c);
 
-	if (c->n_arguments == 0 && !c->all && !c->database && !c->sink && !c->since && !c->before &&
-	    !c->after && !c->until)
-		return cli_fail(EXIT_FAILURE,
-				"say which ones ('schemarelay %s --help' tells how), or --all",
-				c->command->name);
 	json_open(&body, '{');
-	status = add_numbers(c, &body);
+	if (status == 0)
+		status = add_numbers(c, &body);
 	if (status == 0)
 		status = cli_add_members(c, &body);
 	json_close(&body, '}');
@@ -180,35 +210,39 @@ static int run_job(struct cli *c, const char *target, struct said first, struct 
 		status = cli_request(c, "POST", target, body.data, &answer);
 	if (status)
 		return status;
-	if (c->json) {
-		(void)fputs(answer.data ? answer.data : "", stdout);
-		return EXIT_SUCCESS;
-	}
 	if (json_parse(&root, answer.data ? answer.data : "", answer.len, 0, &error) != 0)
 		return cli_fail(EXIT_FAILURE, "the daemon's answer is not understood");
-	(void)printf("%s %s", cli_text(root, first.member), first.words);
+	if (c->json)
+		(void)fputs(answer.data, stdout);
+	status = tell_missing(root);
+	if (c->json || (status && strcmp(cli_text(root, first.member), "0") == 0))
+		return status;
+	print_count(root, "", first);
 	if (strcmp(cli_text(root, second.member), "0") != 0)
-		(void)printf(", %s %s", cli_text(root, second.member), second.words);
+		print_count(root, ", ", second);
 	(void)puts("");
-	return EXIT_SUCCESS;
+	return status;
 }
 
 int cli_dead_retry(struct cli *c)
 {
 	return run_job(c, "/api/v1/dead-letters/retry",
-		       (struct said){ "retried", "dead letters are owed again" },
-		       (struct said){ "skipped", "are of sinks that are not configured any more" });
+		       (struct said){ "retried", "dead letter is owed again",
+				      "dead letters are owed again" },
+		       (struct said){ "skipped", "is of a sink that is not configured any more",
+				      "are of sinks that are not configured any more" });
 }
 
 int cli_dead_drop(struct cli *c)
 {
 	return run_job(c, "/api/v1/dead-letters/drop",
-		       (struct said){ "dropped", "dead letters are gone" },
-		       (struct said){ "skipped", "are not" });
+		       (struct said){ "dropped", "dead letter is gone", "dead letters are gone" },
+		       (struct said){ "skipped", "is not", "are not" });
 }
 
 int cli_replay(struct cli *c)
 {
-	return run_job(c, "/api/v1/replay", (struct said){ "changes", "changes are owed again" },
-		       (struct said){ "deliveries", "deliveries" });
+	return run_job(c, "/api/v1/replay",
+		       (struct said){ "changes", "change is owed again", "changes are owed again" },
+		       (struct said){ "deliveries", "delivery", "deliveries" });
 }

@@ -251,11 +251,27 @@ static int tail_follow(struct tail *t, struct cli *c)
 	return t->status ? t->status : status;
 }
 
+/* 0, or the exit status. */
+static int judge(const struct cli *c)
+{
+	if (!c->last)
+		return 0;
+	if (!cli_is_number(c->last) || strtoull(c->last, NULL, 10) > LIMIT_ADMIN_ROWS)
+		return cli_fail(CLI_USAGE, "--last %s: no number from 0 to %u", c->last,
+				LIMIT_ADMIN_ROWS);
+	if (c->after || c->since || c->before || c->until)
+		return cli_fail(CLI_USAGE, "--last goes with --database only, without --since, "
+					   "--before, --after and --until");
+	return 0;
+}
+
 int cli_tail(struct cli *c)
 {
 	struct tail t = { .cli = c, .line = STRBUF_INIT, .width = { 8, 16 } };
-	int status;
+	int status = judge(c);
 
+	if (status)
+		return status;
 	if (!c->last && !c->after && !c->since && !c->before && !c->until)
 		c->last = LAST_DEFAULT;
 	status = c->follow ? tail_follow(&t, c) : tail_list(&t, c);

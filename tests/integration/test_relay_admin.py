@@ -199,7 +199,7 @@ def test_no_daemon(relay, tmp_path):
     assert run("status", "--config", "/no/such", "--socket", r.path("admin.sock")).returncode == 0
 
 
-@pytest.mark.parametrize("arguments", [["status", "x"], ["status", "--follow"], ["statsu"], ["check", "--socket", "x"], ["--socket"]])
+@pytest.mark.parametrize("arguments", [["status", "x"], ["status", "--follow"], ["statsu"], ["check", "--socket", "x"], ["--socket"], ["replay", "--sink", "ui", "--sink", "local"], ["dead"], ["dead", "lsit", "--help"]])
 def test_wrong_usage(arguments):
     done = run(*arguments)
     assert done.returncode == 2 and "--help" in done.stderr and not done.stdout
@@ -208,9 +208,13 @@ def test_wrong_usage(arguments):
 def test_help_of_a_command():
     done = run("status", "--help")
     assert done.returncode == 0 and done.stdout.startswith("Usage: schemarelay status") and "--json" in done.stdout
+    assert run("help", "status").stdout == done.stdout and run("help").stdout == run("--help").stdout
+    done = run("dead", "--help")
+    assert done.returncode == 0 and re.findall(r"^  dead (\w+)", done.stdout, re.MULTILINE) == ["list", "retry", "drop"]
+    assert run("help", "dead").stdout == done.stdout
 
 
-@pytest.mark.parametrize("words", [(), ("tail",), ("replay",), ("dead", "list"), ("pause", "database"), ("test", "sink")])
+@pytest.mark.parametrize("words", [(), ("tail",), ("replay",), ("dead",), ("dead", "list"), ("pause", "database"), ("test", "sink")])
 def test_help_fits_a_terminal(words):
     done = run(*words, "--help")
     assert done.returncode == 0 and not [line for line in done.stdout.splitlines() if len(line) > 80]

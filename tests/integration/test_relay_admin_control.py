@@ -219,6 +219,9 @@ def test_a_test_of_a_webhook(pg, relay, stage, webhook):
     webhook.answers.append(422)
     done = r.command("test", "sink", "hook")
     assert done.returncode == 1 and "the test was refused: HTTP 422" in done.stderr
+    webhook.answers.append(422)
+    done = r.command("test", "sink", "hook", "--json")
+    assert done.returncode == 1 and json.loads(done.stdout)["verdict"] == "rejected" and "HTTP 422" in done.stderr
     webhook.answers.append(410)
     assert r.admin.post("/api/v1/sinks/hook/test").json()["verdict"] == "gone"
     assert r.admin.sink("hook")["state"] == "paused"

@@ -113,6 +113,12 @@ def test_changes(pg, relay, stage, webhook):
     assert r.command("tail", "--before", "1h").stdout == ""
     wrong = r.command("tail", "--after", "x")
     assert wrong.returncode == 2 and "--after x: no number" in wrong.stderr
+    for words, said in ((["--since", "2h", "-n", "3"], "--last goes with --database only"), (["-n", "5000"], "--last 5000: no number from 0 to 1000")):
+        wrong = r.command("tail", *words)
+        assert wrong.returncode == 2 and said in wrong.stderr and not wrong.stdout, wrong.stderr
+    # With --json an error is JSON, too.
+    wrong = r.command("tail", "--json", "--database", "three")
+    assert wrong.returncode == 1 and json.loads(wrong.stdout)["status"] == 404 and 'there is no database "three"' in wrong.stderr
 
 
 def test_many_changes(pg, relay, stage):
@@ -270,14 +276,14 @@ def test_replay(pg, relay, stage, webhooks):
     # To all that want it; a range of sequences.
     first = [e for e in b.received() if e["partitionkey"] == "two"][0]
     done = r.command("replay", "--after", str(int(first["sequence"]) - 1), "--until", first["sequence"])
-    assert (done.returncode, done.stdout) == (0, "1 changes are owed again, 3 deliveries\n")
+    assert (done.returncode, done.stdout) == (0, "1 change is owed again, 3 deliveries\n")
     wait_until(lambda: len(replayed(only_two.received())) == 1 and len(replayed(b.received())) == 1, "one more each")
     # By time.
     assert r.admin.post("/api/v1/replay", since="2100-01-01T00:00:00Z").json() == {"changes": 0, "deliveries": 0}
     assert json.loads(r.command("replay", "--since", "1h", "--sink", "two", "--json").stdout) == {"changes": 2, "deliveries": 2}
     for wrong, told in (({}, "say which"), ({"database": "x"}, "no database"), ({"sink": "x"}, "no sink"), ({"limit": 1}, "unknown parameter")):
         assert told in r.admin.post("/api/v1/replay", **wrong).problem()
-    assert r.command("replay").returncode == 1
+    assert r.command("replay").returncode == 2
     assert r.log_contains("replayed by command: 4 changes, 4 deliveries") == 1
     # What was replayed is no new change.
     assert r.admin.get("/metrics").text.count('schemarelay_changes_received_total{database="one"} 4\n') == 1
@@ -373,7 +379,7 @@ def test_dead_letters_are_tried_again(with_dead):
     webhook.default = 204
     before = len(webhook.requests)
     done = r.command("dead", "retry", str(every[1]))
-    assert (done.returncode, done.stdout) == (0, "1 dead letters are owed again\n")
+    assert (done.returncode, done.stdout) == (0, "1 dead letter is owed again\n")
     wait_until(lambda: len(webhook.requests) == before + 1, "one of them")
     assert webhook.requests[-1].json()["subject"] == "public.t1" and webhook.requests[-1].json()["replayed"] == "true"
     wait_until(lambda: numbers(r) == [every[0], every[2]], "the others are left")
@@ -381,8 +387,12 @@ def test_dead_letters_are_tried_again(with_dead):
     wait_until(lambda: len(webhook.requests) == before + 3 and numbers(r) == [], "all of them")
     shown = r.command("dead", "list")
     assert (shown.returncode, shown.stdout, shown.stderr) == (0, "", "there are no dead letters\n")
-    # A number that is none, or not any more, is no failure.
-    assert r.admin.post("/api/v1/dead-letters/retry", numbers=[every[0], 7]).json() == {"retried": 0, "skipped": 0}
+    # A number that is none, or not any more, is told.
+    assert r.admin.post("/api/v1/dead-letters/retry", numbers=[every[0], 7]).json() == {"retried": 0, "skipped": 0, "missing": [every[0], 7]}
+    for verb in ("retry", "drop"):
+        done = r.command("dead", verb, str(every[0]), "7")
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr == f"schemarelay: there is no dead letter {every[0]}\nschemarelay: there is no dead letter 7\n"
 
 
 def test_those_that_die_again(with_dead):
@@ -398,7 +408,11 @@ def test_dead_letters_are_dropped(with_dead):
     every = numbers(r)
     for wrong in ({}, {"all": False}, {"numbers": [1], "all": True}, {"numbers": ["x"]}, {"numbers": [1, str(2**63)]}):
         assert r.admin.post("/api/v1/dead-letters/drop", **wrong).status == 400, wrong
-    assert r.command("dead", "drop").returncode == 1
+    assert r.command("dead", "drop").returncode == 2
+    done = r.command("dead", "drop", str(every[0]), "--all")
+    assert done.returncode == 2 and "not both" in done.stderr
+    done = r.command("dead", "drop", "--json", "99999")
+    assert done.returncode == 1 and json.loads(done.stdout) == {"dropped": 0, "skipped": 0, "missing": [99999]}
     assert r.command("dead", "drop", str(2**64 - 1)).returncode == 1 and numbers(r) == every
     assert r.command("dead", "drop", str(every[0]), str(every[2])).stdout == "2 dead letters are gone\n"
     wait_until(lambda: numbers(r) == [every[1]], "one is left")
@@ -414,7 +428,7 @@ def test_dead_letters_of_a_sink_that_is_down(with_dead):
     r.expect('sink "hook": HTTP 503')
     assert r.command("dead", "retry", str(every[0])).returncode == 0
     r.wait_for(lambda: r.admin.sink("hook")["owed"] == 1 and r.admin.sink("hook")["state"] == "backoff", "it is owed again")
-    assert r.command("dead", "drop", str(every[1])).stdout == "1 dead letters are gone\n"
+    assert r.command("dead", "drop", str(every[1])).stdout == "1 dead letter is gone\n"
     wait_until(lambda: numbers(r) == [every[2]], "one is left")
     r.kill()
     r.start()
