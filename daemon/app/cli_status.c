@@ -32,14 +32,16 @@ static const char *duration(char buf[32], usec_t t)
 static void describe_trouble(struct strbuf *b, const struct json_value *object)
 {
 	usec_t retry = cli_seconds(object, "retry_in_seconds");
-	const char *remedy = cli_text(object, "remedy");
+	const char *remedy = cli_text(object, "remedy"), *error = cli_text(object, "error");
+	size_t n = strlen(error);
 	char buf[32];
 
-	strbuf_add_str(b, cli_text(object, "error"));
+	/* An error may be a sentence of the server's. */
+	strbuf_add(b, error, error[0] && error[n - 1] == '.' ? n - 1 : n);
 	if (retry != USEC_INFINITY)
 		strbuf_addf(b, "%snext try in %s", b->len > 0 ? "; " : "", duration(buf, retry));
 	if (remedy[0])
-		strbuf_addf(b, "%s%s", b->len > 0 ? "; " : "", remedy);
+		strbuf_addf(b, "%s%s", b->len > 0 ? ". Remedy: " : "", remedy);
 }
 
 static enum colour source_colour(const char *state)
@@ -157,13 +159,15 @@ static bool is_true(const struct json_value *object, const char *key)
 
 static void add_spool(struct strbuf *b, const struct json_value *spool, bool colours)
 {
+	const char *dead =
+		spool && spool->type == JSON_OBJECT ? cli_text(spool, "dead_letters") : "";
 	char used[32], max[32];
 
 	if (!spool || spool->type != JSON_OBJECT)
 		return;
-	strbuf_addf(b, "spool: %s of %s, %s dead letters",
-		    size(used, cli_text(spool, "size_bytes")),
-		    size(max, cli_text(spool, "max_bytes")), cli_text(spool, "dead_letters"));
+	strbuf_addf(b, "spool: %s of %s, %s %s", size(used, cli_text(spool, "size_bytes")),
+		    size(max, cli_text(spool, "max_bytes")), dead,
+		    cli_plural(dead, "dead letter", "dead letters"));
 	if (!is_true(spool, "healthy")) {
 		strbuf_add_str(b, ", ");
 		add_coloured(b, COLOUR_BAD, colours, "it cannot be written");

@@ -380,8 +380,8 @@ static int relay_apply_sinks(struct relay *r, struct config *new)
 
 		if (order < 0) {
 			log_sink(r, old[i]->sink, LOG_NOTICE, MSG_SINK_REMOVED,
-				 "removed by the configuration; %" PRIu64 " deliveries that it is "
-				 "owed are kept for as long as spool.retention says",
+				 "removed by the configuration; what it is owed (%" PRIu64
+				 ") is kept for as long as spool.retention says",
 				 old[i]->sink->n_owed);
 			(void)relay_sink_free(old[i++]);
 		} else if (order > 0) {

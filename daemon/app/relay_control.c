@@ -67,6 +67,9 @@ void relay_note_change(struct relay_database *d, const struct change *c, usec_t 
 	struct timestamp t;
 
 	d->n_changes++;
+	/* That something may have been missed is no change, and new at each connection. */
+	if (c->kind == CHANGE_RESYNC)
+		return;
 	d->last_change = c->recorded;
 	if (timestamp_parse(&t, c->time, strlen(c->time)) && t.usec > 0)
 		d->last_lag = usec_sub(now, (usec_t)t.usec);

@@ -74,6 +74,8 @@ def test_a_remedy_is_shown(pg, relay, stage):
     shown = r.command("status").stdout
     assert one["remedy"] in shown and "\n1 of 1 databases listening (1 with something wrong), 0 of 0 sinks delivering\n" in shown
     r.wait_status("1 of 1 databases listening (1 with something wrong), 0 of 0 sinks delivering, 0 deliveries owed")
+    # A resync is no change.
+    assert one["last_change"] is None and one["lag_seconds"] is None
     # Nobody can know whether it is still so while nobody is connected.
     said = r.log_contains("extension_missing")
     r.command("pause", "database", "bare")
@@ -98,6 +100,7 @@ def test_the_remedy_of_what_lets_nobody_in(pg, own_server, relay, stage):
     r.wait_log("no password supplied")
     one = r.admin.database("closed")
     assert (one["state"], one["condition"]) == ("backing_off", "auth_failed") and one["remedy"].startswith("Check user, password")
+    assert re.search(r"no password supplied; next try in \d+s\. Remedy: Check user, password", r.command("status").stdout)
     server.stop()
     r.command("reconnect", "database", "closed")
     r.wait_log("Connection refused")
