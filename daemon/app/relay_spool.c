@@ -633,7 +633,8 @@ static void log_given_up(struct relay *r, const struct sink *s, const struct del
 	const struct change *c = d->change;
 
 	log_sink(r, s, LOG_ERR, MSG_DELIVERY_GIVEN_UP,
-		 "gave up change %s (sequence %" PRIu64 ", %s, database \"%s\") after %u attempts: "
+		 "gave up change %s (sequence %020" PRIu64
+		 ", %s, database \"%s\") after %u attempts: "
 		 "%s: %s; it is a dead letter now",
 		 c->id, c->sequence, c->tag ? c->tag : "-", c->database, d->attempts,
 		 why == VERDICT_REJECT ? "refused" : "older than give_up_after",

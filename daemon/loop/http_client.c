@@ -288,6 +288,15 @@ static void request_end(struct http_request *q, const struct http_result *result
 	list_prepend(&c->idle, &q->link);
 }
 
+char *http_client_peer(const struct http_client *c, char *buf, size_t n)
+{
+	bool v6 = strchr(c->name.host, ':') != NULL;
+
+	(void)snprintf(buf, n, "%s%s%s:%u", v6 ? "[" : "", c->name.host, v6 ? "]" : "",
+		       c->name.port);
+	return buf;
+}
+
 static void request_fail(struct http_request *q, const char *detail)
 {
 	const struct http_result result = { .detail = detail };

@@ -60,6 +60,9 @@ int http_client_new(struct http_client **ret, struct http *h, const struct http_
 /* Breaks off what is under way: no function is called any more. Takes NULL, returns NULL. */
 struct http_client *http_client_free(struct http_client *c);
 
+/* "ui.example.com:443", "[::1]:80": whom it speaks to; no path, no query. Returns @buf. */
+char *http_client_peer(const struct http_client *c, char *buf, size_t n);
+
 /* A header of all requests; wiped when the client goes. HTTP_E_INVALID: @name is no token (RFC 9110,
  * section 5.1), or @value holds a control character. -ENOMEM. */
 int http_client_add_header(struct http_client *c, const char *name, const char *value) _must_check_;

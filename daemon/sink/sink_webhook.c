@@ -93,8 +93,24 @@ static void post_put(struct post *p)
 	list_prepend(&p->webhook->idle, &p->link);
 }
 
+/* With the place where nobody has answered, and of a redirect that nobody goes there. */
+static const char *detail_of(const struct webhook *w, const struct http_result *r, char *buf,
+			     size_t n)
+{
+	char peer[300];
+
+	if (r->status == 0)
+		(void)snprintf(buf, n, "%s: %s", http_client_peer(w->client, peer, sizeof(peer)),
+			       r->detail);
+	else
+		(void)snprintf(buf, n, "%s%s", r->detail,
+			       r->status < 400 ? " (redirects are not followed)" : "");
+	return buf;
+}
+
 static void on_answer(void *userdata, const struct http_result *r)
 {
+	char detail[600];
 	struct post *p = userdata;
 	struct sink *s = p->webhook->sink;
 	struct delivery *d = p->delivery;
@@ -102,7 +118,7 @@ static void on_answer(void *userdata, const struct http_result *r)
 	const struct verdict_info info = {
 		.status = r->status,
 		.retry_after = r->retry_after ? r->retry_after + WEBHOOK_RETRY_MARGIN : 0,
-		.detail = v == VERDICT_OK ? NULL : r->detail,
+		.detail = v == VERDICT_OK ? NULL : detail_of(p->webhook, r, detail, sizeof(detail)),
 		.answer = r->n_answer > 0 ? r->answer : NULL,
 		.n_answer = r->n_answer,
 	};
