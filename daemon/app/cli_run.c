@@ -6,6 +6,7 @@
 
 #include "app/cli.h"
 #include "app/message_id.h"
+#include "app/relay_spool.h"
 #include "app/service.h"
 #include "base/error.h"
 #include "base/log.h"
@@ -15,6 +16,7 @@ int cli_run(struct cli *c)
 	struct config_errors errors = { .list = { .n = 0 } };
 	struct config *config;
 	struct log log;
+	pid_t other;
 	int r;
 
 	log_init(&log);
@@ -31,6 +33,17 @@ int cli_run(struct cli *c)
 		return EX_CONFIG;
 	}
 	config_errors_done(&errors);
+	if (r == 0 && (other = relay_spool_other(config)) > 0) {
+		/* Both would read the same journals, and deliver everything twice. */
+		log_write(
+			&log, LOG_ERR, MSG_FAILED, NULL, 0,
+			"another schemarelay (process %ld) works in %s: end that one first, or give "
+			"this one a state_directory of its own",
+			(long)other, config->state_directory);
+		(void)config_free(config);
+		log_done(&log);
+		return EXIT_FAILURE;
+	}
 	if (r == 0)
 		r = service_run(&log, c->env, config);
 	if (r < 0) {

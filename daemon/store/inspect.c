@@ -10,7 +10,9 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <sqlite3.h>
+#include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -53,10 +55,44 @@ static int judge(struct inspection *in, int rc)
 
 /* --- opening ---------------------------------------------------------------------------------------- */
 
+/* 0: nobody has it open. */
+static pid_t holder(int fd)
+{
+	struct flock lock = { .l_type = F_RDLCK, .l_start = LOCK_FIRST, .l_len = LOCK_BYTES };
+
+	return fcntl(fd, F_GETLK, &lock) == 0 && lock.l_type != F_UNLCK ? lock.l_pid : 0;
+}
+
+static void read_comm(char *ret, size_t n, pid_t pid)
+{
+	_cleanup_(closep) int fd = -1;
+	char path[64];
+	ssize_t k = -1;
+
+	(void)snprintf(path, sizeof(path), "/proc/%ld/comm", (long)pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	if (fd >= 0)
+		k = read(fd, ret, n - 1);
+	ret[MAX(k, 0)] = '\0';
+}
+
+pid_t store_other_daemon(const char *path)
+{
+	_cleanup_(closep) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	char other[32], own[32];
+	pid_t pid = fd >= 0 ? holder(fd) : 0;
+
+	if (pid <= 0)
+		return 0;
+	read_comm(other, sizeof(other), pid);
+	read_comm(own, sizeof(own), getpid());
+	return own[0] && strcmp(other, own) == 0 ? pid : 0;
+}
+
 /* This process must not have it open: closing the descriptor would drop its locks. */
 static int look_for_locks(struct inspection *in)
 {
-	struct flock lock = { .l_type = F_RDLCK, .l_start = LOCK_FIRST, .l_len = LOCK_BYTES };
+	pid_t pid;
 	_cleanup_(closep) int fd = open(in->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	struct stat st;
 
@@ -64,12 +100,13 @@ static int look_for_locks(struct inspection *in)
 		return unreadable(in, strerrordesc_np(errno));
 	if (!S_ISREG(st.st_mode))
 		return unreadable(in, "it is no regular file");
-	if (fcntl(fd, F_GETLK, &lock) == 0 && lock.l_type != F_UNLCK) {
+	pid = holder(fd);
+	if (pid) {
 		(void)snprintf(
 			in->error, sizeof(in->error),
 			"the daemon has it open (process %ld): ask that one, with schemarelay "
 			"status",
-			(long)lock.l_pid);
+			(long)pid);
 		return INSPECT_E_IN_USE;
 	}
 	return 0;

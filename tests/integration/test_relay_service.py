@@ -149,6 +149,22 @@ def test_it_works_without_systemd(pg, relay, stage, webhook):
     wait_all({"one": s}, [webhook])
 
 
+def test_a_second_daemon_does_not_start(pg, relay, stage, webhook):
+    """It would read the same journal, and deliver everything once more."""
+    s = stage(pg)
+    r = relay(databases={"one": s.conf}, sinks={"hook": {"type": "webhook", "url": webhook.url}}).start()
+    s.table("before")
+    wait_all({"one": s}, [webhook])
+    second = run("run", "--config", str(r.config_path))
+    assert second.returncode == 1
+    assert f"another schemarelay (process {r.process.pid}) works in {r.path('state')}: end that one first" in second.stderr
+    s.table("after")
+    wait_all({"one": s}, [webhook])
+    # Once that one has ended it does.
+    r.kill()
+    r.start()
+
+
 def test_a_socket_in_a_missing_directory(relay):
     """It cannot work now, but a directory may come: the daemon runs, and says what to do."""
     r = relay(sinks={"socket": {"type": "unix", "path": "/no/such/directory/socket"}})
