@@ -581,10 +581,13 @@ static void on_reset(void *userdata, const char *aside, const char *why)
 	struct relay *r = userdata;
 	int k = 0;
 
-	log_relay(r, LOG_CRIT, MSG_SPOOL_RESET,
-		  "the spool was damaged (%s) and lies at %s now; a fresh one is begun, and every "
-		  "journal is read again from its oldest row",
-		  why, aside);
+	/* Nothing lies aside where somebody has taken the file away. */
+	log_relay(
+		r, LOG_CRIT, MSG_SPOOL_RESET,
+		"the spool was %s (%s)%s%s%s; a fresh one is begun, and every journal is read again "
+		"from its oldest row",
+		aside[0] ? "damaged" : "lost", why, aside[0] ? " and lies at " : "", aside,
+		aside[0] ? " now" : "");
 	r->spool_was_reset = true;
 	for (size_t i = 0; k == 0 && i < r->n_sinks; i++)
 		k = owe_sink_anew(r, r->sinks[i]->sink);

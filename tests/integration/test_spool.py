@@ -353,6 +353,17 @@ def test_a_spool_that_is_damaged_while_the_database_is_away(some_pg, own_server,
     assert resyncs(webhook.received()) == ["spool_lost"]
 
 
+def test_a_spool_that_somebody_removes(some_pg, relay, stage, webhook):
+    s = stage(some_pg)
+    r = relay(databases={"one": s.conf}, sinks={"hook": hook_to(webhook)})
+    r.expect(r"^the spool was lost \(.*removed.*\); a fresh one is begun", "may have been missed").start()
+    s.table("before")
+    wait_all({"one": s}, [webhook])
+    os.unlink(Path(r.path("state")) / "spool.db")
+    s.table("after")
+    wait_until(lambda: arrived(webhook.received(), "one")[-1:] == s.made[-1:] and "spool_lost" in resyncs(webhook.received()), "all again")
+
+
 def test_a_state_directory_that_cannot_be_used(some_pg, relay, stage, webhook):
     s = stage(some_pg)
     r = relay(databases={"one": s.conf}, sinks={"hook": hook_to(webhook)}, state_directory="/dev/null/x")
