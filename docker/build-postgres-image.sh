@@ -74,7 +74,7 @@ fi
 
 # The files.
 # Not by way of the user's CDPATH: cd would go elsewhere, and write where.
-root=$(CDPATH= cd -- "$(dirname -- "$0")/.." && pwd)
+root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 files="docker/Dockerfile sql/schema_notifications.control sql/schema_notifications--1.0.sql sql/init-schema-notifications.sql"
 for file in $files; do
 	[ -r "$root/$file" ] || fail "$root/$file is missing: is this a complete copy of the repository?"

@@ -2,7 +2,7 @@
 # Copies the body of the extension's script into install.sql, between the markers of both.
 # With --check nothing is written: exit status 1 when the two differ.
 set -eu
-CDPATH= cd -- "$(dirname -- "$0")"
+CDPATH='' cd -- "$(dirname -- "$0")"
 new=$(mktemp)
 trap 'rm -f "$new"' EXIT
 awk '
