@@ -165,6 +165,6 @@ def test_a_standby_that_is_promoted_in_its_primarys_place(pg, closing, relay, st
     s.server = standby
     s.sql("SELECT pg_promote()")
     r.wait_log('database "one": ok again \\(was standby\\)')
-    wait_resyncs(webhook, "one", ["condition_began", "condition_ended", "identity_changed"])
+    wait_resyncs(webhook, "one", ["condition_began", "identity_changed", "condition_ended"])
     s.tables("u", 5)
     wait_all({"one": s}, [webhook])

@@ -84,11 +84,14 @@ static int on_cursor(void *userdata, _unused_ struct source *s, const struct cur
 	struct tool *t = userdata;
 	struct strbuf b = STRBUF_INIT;
 
+	t->has_cursor = true;
+	/* Only what is remembered beside it. */
+	if (!cursor->snapshot)
+		return error_fold(cursor_copy(&t->cursor, cursor));
 	strbuf_addf(&b, "{\"on\": \"cursor\", \"timeline\": %u, \"row\": %" PRId64,
 		    cursor->timeline, cursor->has_row ? cursor->row_id : -1);
 	add_text(&b, "snapshot", cursor->snapshot);
 	print(&b);
-	t->has_cursor = true;
 	return error_fold(cursor_copy(&t->cursor, cursor));
 }
 
