@@ -459,6 +459,6 @@ def test_interrupted(engine, image):
 
 def test_help_and_unknown_arguments(engine):
     result = engine.build("--help")
-    assert result.returncode == 0 and "--yes" in result.stdout and "IMAGE_NAME" not in result.stdout
+    assert result.returncode == 0 and "--yes" in result.stdout and "IMAGE_NAME" in result.stdout and "${" not in result.stdout
     result = engine.build("--frobnicate")
     assert result.returncode == 1 and "unknown argument: --frobnicate" in result.stderr
