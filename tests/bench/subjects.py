@@ -171,6 +171,19 @@ class Subject:
         return self.process.pid
 
 
+def also_close(subject, *others):
+    """What is there for its sake goes with it, and after it."""
+    close = subject.close
+
+    def close_all():
+        close()
+        for other in others:
+            other.close()
+
+    subject.close = close_all
+    return subject
+
+
 def floor(name, dsns, receiver=None, scheme=""):
     process = program("listener", scheme + receiver.url if receiver else "-", *dsns)
     assert process.stdout.readline() == "READY\n"

@@ -7,8 +7,8 @@ import threading
 import time
 
 from report import Target, plain
-from subjects import (PROGRAMS, Receiver, binary, check_all_came, cpu_us, finish_producer, is_sanitized, loop_cpu_us, n_fds, produce,
-                      schemarelay, start_producer, status_kib, wait_listening)  # fmt: skip
+from subjects import (PROGRAMS, Receiver, also_close, binary, check_all_came, cpu_us, finish_producer, is_sanitized, loop_cpu_us,
+                      n_fds, produce, schemarelay, start_producer, status_kib, wait_listening)  # fmt: skip
 from works import Work, burst
 
 BACKLOG, BURST = "backlog", "burst, batch 100"
@@ -187,14 +187,7 @@ def watched(dsns):
                                              "BENCH_HEAP": heap.name}  # fmt: skip
     subject = schemarelay(dsns, Receiver(), env=env)
     subject.heap, subject.n_reconnects = heap, 0
-    close = subject.close
-
-    def close_both():
-        close()
-        heap.close()
-
-    subject.close = close_both
-    return subject
+    return also_close(subject, heap)
 
 
 def heap_bytes(subject):

@@ -8,8 +8,8 @@ import time
 
 from harness import postgres
 from report import Target, plain, ratio
-from subjects import (FakeServer, Limit, Receiver, Subject, cpu_us, floor, in_parallel, loop_cpu_us, raise_fd_limit, roomy_memory,
-                      schemarelay, status_kib)  # fmt: skip
+from subjects import (FakeServer, Limit, Receiver, Subject, also_close, cpu_us, floor, in_parallel, loop_cpu_us, raise_fd_limit,
+                      roomy_memory, schemarelay, status_kib)  # fmt: skip
 from works import Work, paced
 
 
@@ -166,14 +166,7 @@ class Heartbeats(Work):
         subject.server = server
         subject.n = n
         subject.start_s = time.monotonic() - began
-        close = subject.close
-
-        def close_both():
-            close()
-            server.close()
-
-        subject.close = close_both
-        return subject
+        return also_close(subject, server)
 
     def once(self, bench, subject, name):
         # Two heartbeats of each. They are as far apart as the databases' starts were.

@@ -4,23 +4,24 @@
 #include "fake_clock.h"
 #include "source/source_private.h"
 
+/* From the present snapshot on. */
+static const struct fake_step latest[] = {
+	CONNECT,
+	SETTINGS,
+	LISTEN,
+	AUDIT_OK,
+	FIRST_IDENTITY("~|7|" ID1 "|90|f|~"),
+	GUARD,
+	PREPARE_PAGE,
+	SEND_PAGE("100:100:", "~", "~", "~", "128"),
+	{ FAKE_INPUT, { GUARD_ROW, "command", "end", EMPTY_PAGE("100:100:") } },
+	SCRIPT_END,
+};
+
 static void test_latest(_unused_ void **state)
 {
-	static const struct fake_step script[] = {
-		CONNECT,
-		SETTINGS,
-		LISTEN,
-		AUDIT_OK,
-		FIRST_IDENTITY("~|7|" ID1 "|90|f|~"),
-		GUARD,
-		PREPARE_PAGE,
-		SEND_PAGE("100:100:", "~", "~", "~", "128"),
-		{ FAKE_INPUT, { GUARD_ROW, "command", "end", EMPTY_PAGE("100:100:") } },
-		SCRIPT_END,
-	};
-
 	t.conf.start = START_LATEST;
-	start(script, NULL);
+	start(latest, NULL);
 	play();
 	told(ALL_UP);
 	assert_int_equal(t.cursor.row_id, 7);
@@ -30,18 +31,6 @@ static void test_latest(_unused_ void **state)
 /* What was read may be lost: from the oldest row, whatever the configuration says of a beginning. */
 static void test_all_again(_unused_ void **state)
 {
-	static const struct fake_step script[] = {
-		CONNECT,
-		SETTINGS,
-		LISTEN,
-		AUDIT_OK,
-		FIRST_IDENTITY("~|7|" ID1 "|90|f|~"),
-		GUARD,
-		PREPARE_PAGE,
-		SEND_PAGE("100:100:", "~", "~", "~", "128"),
-		{ FAKE_INPUT, { GUARD_ROW, "command", "end", EMPTY_PAGE("100:100:") } },
-		SCRIPT_END,
-	};
 	/* The old connection is closed when the turn is over that begins the new one. */
 	static const struct fake_step again[] = {
 		{ FAKE_CONNECT, { NULL } },
@@ -61,7 +50,7 @@ static void test_all_again(_unused_ void **state)
 	};
 
 	t.conf.start = START_LATEST;
-	start(script, NULL);
+	start(latest, NULL);
 	play();
 	told(ALL_UP);
 	fake_libpq_append(again);
@@ -114,22 +103,9 @@ static void test_a_cursor_that_is_found_late(_unused_ void **state)
 
 static void test_latest_where_nobody_knows(_unused_ void **state)
 {
-	static const struct fake_step script[] = {
-		CONNECT,
-		SETTINGS,
-		LISTEN,
-		AUDIT_OK,
-		FIRST_IDENTITY("~|7|" ID1 "|90|f|~"),
-		GUARD,
-		PREPARE_PAGE,
-		SEND_PAGE("100:100:", "~", "~", "~", "128"),
-		{ FAKE_INPUT, { GUARD_ROW, "command", "end", EMPTY_PAGE("100:100:") } },
-		SCRIPT_END,
-	};
-
 	t.conf.start = START_LATEST;
 	t.found = SOURCE_FOUND_UNSURE;
-	start(script, NULL);
+	start(latest, NULL);
 	play();
 	told("waiting resolving connecting setting_up (ok) catching_up cursor=100:100: "
 	     "resync=spool_lost listening attempted ");
