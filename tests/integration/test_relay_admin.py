@@ -114,7 +114,7 @@ def test_health_and_readiness(relay, closing):
     dsn = f"host=127.0.0.1 port={silent.getsockname()[1]} dbname=x user=x"
     r = relay(databases={"silent": {"dsn": dsn, "connect_timeout": "60s"}})
     r.tolerate('database "silent"').launch()
-    r.wait_for(lambda: os.path.exists(r.path("admin.sock")), "the socket")
+    r.wait_admin()
     assert r.admin.get("/healthz").json() == {"status": "ok"}
     answer = r.admin.get("/readyz")
     assert answer.status == 503 and "first round" in answer.problem()

@@ -1,6 +1,5 @@
 """A burst waits in the journal for sinks that keep up, and for nobody else."""
 
-import os
 import time
 
 from harness import bulk
@@ -58,7 +57,7 @@ def test_what_an_absence_has_left_does_not_either(some_pg, relay, stage, webhook
     r.stop()
     bulk.insert(s, 1, 20000)
     r.launch()
-    wait_until(lambda: os.path.exists(r.path("admin.sock")), lambda: "its socket")
+    r.wait_admin()
     assert most_owed_until(r, receiver, 20001) <= WINDOW / 2
     assert in_order(receiver) == s.made
 

@@ -7,7 +7,7 @@ import pytest
 
 from harness import bulk
 from harness.admin import Admin
-from harness.changes import arrived, resyncs, wait_all
+from harness.changes import arrived, first_arrivals, resyncs, wait_all
 from harness.trail import Resuming
 from harness.wait import wait_until
 
@@ -34,15 +34,11 @@ def fill(stages, rows):
         w.join()
 
 
-def first_arrivals(receiver, name):
-    return list(dict.fromkeys(arrived(receiver.received(), name)))
-
-
 def check_gaps(receiver, stages, oldest=True):
     """Of each database from which something is missing, which is what was oldest, a resync has come; and something is missing."""
     n_missing = 0
     for name, s in stages.items():
-        got = first_arrivals(receiver, name)
+        got = first_arrivals(receiver.received(), name)
         assert got == [m for m in s.made if m in set(got)]
         missing = len(s.made) - len(got)
         n_missing += missing
@@ -79,12 +75,12 @@ def test_the_sink_that_owes_most_gives_way(some_pg, relay, stage, webhooks):
     for s in stages.values():
         s.table("last")
     wait_until(
-        lambda: all(first_arrivals(most, name)[-1:] == s.made[-1:] for name, s in stages.items()),
+        lambda: all(first_arrivals(most.received(), name)[-1:] == s.made[-1:] for name, s in stages.items()),
         "the last ones at the sink that was owed most",
         60,
     )
     check_gaps(most, stages)
-    wait_until(lambda: first_arrivals(less, "a") == stages["a"].made, "all at the one that was owed less")
+    wait_until(lambda: first_arrivals(less.received(), "a") == stages["a"].made, "all at the one that was owed less")
     assert resyncs(less.received()) == [] == resyncs(well.received())
 
 
@@ -124,7 +120,7 @@ def test_history_and_dead_letters_give_way_before_debts(some_pg, relay, stage, w
     wait_all({"past": past, **stages}, [well], 60)
     r.wait_for(lambda: dead() < 6, "dead letters that give way")
     down.default = 204
-    wait_until(lambda: all(first_arrivals(down, name) == s.made for name, s in stages.items()), "all that was owed", 60)
+    wait_until(lambda: all(first_arrivals(down.received(), name) == s.made for name, s in stages.items()), "all that was owed", 60)
     assert resyncs(down.received()) == [] and not r.log_contains(FULL)
     # The history is gone from its beginning on.
     assert r.admin.get("/api/v1/changes", after=well.received()[0]["sequence"]).json()["incomplete"]
@@ -147,7 +143,7 @@ def test_a_smaller_spool_while_it_is_full(some_pg, relay, stage, webhooks):
     down.default = 204
     for s in stages.values():
         s.table("last")
-    wait_until(lambda: owed() == 0 and all(first_arrivals(down, n)[-1:] == s.made[-1:] for n, s in stages.items()), "the rest", 60)
+    wait_until(lambda: owed() == 0 and all(first_arrivals(down.received(), n)[-1:] == s.made[-1:] for n, s in stages.items()), "the rest", 60)
     check_gaps(down, stages)
 
 
@@ -165,7 +161,7 @@ def test_more_in_memory_than_there_is_room_for(some_pg, relay, stage, webhooks):
         s.table("last")
     down.default = 204
     wait_until(
-        lambda: all(first_arrivals(down, n)[-1:] == s.made[-1:] for n, s in stages.items()) and r.admin.sink("down")["owed"] == 0,
+        lambda: all(first_arrivals(down.received(), n)[-1:] == s.made[-1:] for n, s in stages.items()) and r.admin.sink("down")["owed"] == 0,
         "the rest",
         60,
     )
@@ -234,13 +230,13 @@ def test_block_stops_everything_and_loses_nothing(some_pg, relay, stage, webhook
         r.wait_log(FULL)
         down.default = 204
         for receiver in (well, down):
-            wait_until(lambda w=receiver: all(first_arrivals(w, n)[-1:] == s.made[-1:] for n, s in stages.items()), "the last ones", 60)
+            wait_until(lambda w=receiver: all(first_arrivals(w.received(), n)[-1:] == s.made[-1:] for n, s in stages.items()), "the last ones", 60)
         # Some were delivered between two rounds.
         check_gaps(down, stages, oldest=False)
     else:
-        wait_until(lambda: all(first_arrivals(well, n) == s.made for n, s in stages.items()), "all at the sink that is well", 60)
+        wait_until(lambda: all(first_arrivals(well.received(), n) == s.made for n, s in stages.items()), "all at the sink that is well", 60)
         down.default = 204
-        wait_until(lambda: all(first_arrivals(down, n) == s.made for n, s in stages.items()), "all at the other", 60)
+        wait_until(lambda: all(first_arrivals(down.received(), n) == s.made for n, s in stages.items()), "all at the other", 60)
         assert resyncs(down.received()) == [] and not r.log_contains(FULL)
 
 
@@ -266,4 +262,4 @@ def test_block_in_listen_mode(some_pg, relay, stage, webhooks):
     for receiver in (down, well):
         wait_until(lambda w=receiver: "notifications_lost" in resyncs(w.received(), "plain"), "a resync", 60)
         assert resyncs(receiver.received(), "plain").count("notifications_lost") == 1
-        wait_until(lambda w=receiver: all(first_arrivals(w, n) == s.made for n, s in journal.items()), "all of the others", 60)
+        wait_until(lambda w=receiver: all(first_arrivals(w.received(), n) == s.made for n, s in journal.items()), "all of the others", 60)

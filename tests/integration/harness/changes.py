@@ -51,6 +51,11 @@ def arrived(events, name):
     return [(e["data"]["tag"], e.get("subject")) for e in _of_database(events, name) if e["type"] == "schemarelay.schema_changed"]
 
 
+def first_arrivals(events, name):
+    """As arrived(), what came again left out."""
+    return list(dict.fromkeys(arrived(events, name)))
+
+
 def resyncs(events, name=None):
     """The reasons of the resyncs that arrived (of one database)."""
     return [

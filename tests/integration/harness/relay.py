@@ -263,6 +263,17 @@ class Relay:
         """In how many lines' messages the regular expression is found."""
         return sum(bool(re.search(pattern, line["message"])) for line in self.log_lines())
 
+    def wait_admin(self):
+        """Until its socket answers: before that it is there, and does not listen yet."""
+
+        def answers():
+            try:
+                return self.admin.get("/healthz").status == 200
+            except (FileNotFoundError, ConnectionRefusedError):
+                return False
+
+        self.wait_for(answers, "its admin socket")
+
     def wait_log(self, pattern, count=1, limit=30.0):
         self.wait_for(lambda: self.log_contains(pattern) >= count, f"{count} lines with {pattern!r} in the log", limit)
 
