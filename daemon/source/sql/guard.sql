@@ -4,5 +4,5 @@
 -- they belong to superusers nobody else can change them.
 SELECT 1 / (count(*) = 2 AND NOT pg_is_in_recovery())::int AS may_be_read
 FROM pg_class c
-WHERE c.oid IN ($1::oid, $2::oid) AND c.relnamespace = to_regnamespace('schema_notifications') AND c.relname IN ('journal', 'meta')
+WHERE c.oid IN ($1::oid, $2::oid) AND c.relnamespace = to_regnamespace('schema_notifications')::oid AND c.relname IN ('journal', 'meta')
 	AND (SELECT o.rolsuper FROM pg_roles o WHERE o.oid = c.relowner)

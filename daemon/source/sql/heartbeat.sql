@@ -25,7 +25,7 @@ CROSS JOIN (
 			ELSE false END
 		OR EXISTS (
 			SELECT FROM pg_db_role_setting d, unnest(d.setconfig) AS c
-			WHERE d.setrole = 0 AND d.setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database()))
+			WHERE d.setrole = '0' AND d.setdatabase IN ('0', (SELECT oid FROM pg_database WHERE datname = current_database()))
 				AND lower(c) IN ('event_triggers=off', 'event_triggers=of', 'event_triggers=false', 'event_triggers=fals',
 					'event_triggers=fal', 'event_triggers=fa', 'event_triggers=f', 'event_triggers=no',
 					'event_triggers=n', 'event_triggers=0')) AS silenced
