@@ -148,7 +148,10 @@ class Burst(Work):
     def subjects(self, bench):
         dsns = bench.dsns(self.n_databases(bench))
         subjects = {"schemarelay": lambda: schemarelay(dsns, Receiver(self.delay_us), self.batch)}
-        if not self.delay_us:
+        if self.delay_us:
+            plain_dsns = bench.dsns(self.n_databases(bench), plain=True)
+            subjects["bare relay"] = lambda: floor("bare relay", plain_dsns, Receiver(self.delay_us), "each+")
+        else:
             one = bench.dsns(1, plain=True)
             subjects["bare relay"] = lambda: floor("bare relay", one, Receiver())
             if self.id == "burst":
@@ -162,7 +165,7 @@ class Burst(Work):
         if name == "nobody":
             return alone(bench, bench.dsns(1), bench.sizes.burst)
         bare = name != "schemarelay"
-        dsns = bench.dsns(1, plain=True) if bare else bench.dsns(self.n_databases(bench))
+        dsns = bench.dsns(self.n_databases(bench) if self.delay_us or not bare else 1, plain=bare)
         count = bench.sizes.slow if self.delay_us else bench.sizes.burst
         return burst(bench, subject, dsns, count, "notify" if bare else "journal")
 
