@@ -180,8 +180,9 @@ static void answer_due(void)
 
 		first = c->next;
 		c->waits = false;
-		answer(c);
-		if (c->fd < 0)
+		if (c->fd >= 0)
+			answer(c);
+		else
 			free(c);
 	}
 }
