@@ -72,6 +72,9 @@ static bool relay_may_read(void *userdata, _unused_ struct source *s, uint64_t b
 	}
 	if (!relay_pace_may_read(d))
 		return false;
+	/* It need not be told that it may. */
+	list_del(&d->held);
+	list_del(&d->paced);
 	relay_spool_allow(d, bytes);
 	return true;
 }

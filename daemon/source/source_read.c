@@ -27,6 +27,8 @@
  * bounded by this. May another page be read, the owner is asked first. */
 #define PAGE_ROWS_FIRST  128u
 #define PAGE_BYTES_FIRST (512u * 1024u)
+/* A heartbeat rarely finds any, and many databases' come together: each has its share of what may be read at one time. */
+#define PAGE_BYTES_HEARTBEAT (32u * 1024u)
 
 #define PAGE_ROWS_MIN 4u
 /* Sorts before every row: ids are positive. */
@@ -173,6 +175,18 @@ static int run_identity(struct source *s)
 	return error_fold(run_guarded(s, WORK_IDENTITY, &statement));
 }
 
+/* Of the next batch. */
+static uint64_t bytes_wanted(const struct source *s)
+{
+	const struct source_reading *r = &s->reading;
+
+	if (r->i_pending < r->n_pending)
+		return LIMIT_PAYLOAD_JOURNAL;
+	if (r->active && r->has_newest)
+		return PAGE_BYTES;
+	return s->want_heartbeat ? PAGE_BYTES_HEARTBEAT : PAGE_BYTES_FIRST;
+}
+
 static int run_page(struct source *s, enum source_work work)
 {
 	struct source_reading *r = &s->reading;
@@ -199,7 +213,7 @@ static int run_page(struct source *s, enum source_work work)
 		statement.params[3] = r->last.event_id;
 	}
 	(void)snprintf(limit, sizeof(limit), "%u", ids ? PAGE_IDS : r->limit);
-	r->bytes_max = r->has_newest ? PAGE_BYTES : PAGE_BYTES_FIRST;
+	r->bytes_max = bytes_wanted(s);
 	(void)snprintf(page_bytes, sizeof(page_bytes), "%" PRIu64, r->bytes_max);
 	(void)snprintf(payload_bytes, sizeof(payload_bytes), "%u", LIMIT_PAYLOAD_JOURNAL);
 	/* A bigint, to SQL. */
@@ -230,16 +244,6 @@ static int run_row(struct source *s, enum source_work work)
 	(void)snprintf(payload_bytes, sizeof(payload_bytes), "%u", LIMIT_PAYLOAD_JOURNAL);
 	s->reading.got_row = false;
 	return error_fold(run_guarded(s, work, &statement));
-}
-
-/* Of the next batch. */
-static uint64_t bytes_wanted(const struct source *s)
-{
-	const struct source_reading *r = &s->reading;
-
-	if (r->i_pending < r->n_pending)
-		return LIMIT_PAYLOAD_JOURNAL;
-	return r->active && r->has_newest ? PAGE_BYTES : PAGE_BYTES_FIRST;
 }
 
 void source_read_came(struct source *s)
