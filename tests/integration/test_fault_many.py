@@ -1,7 +1,8 @@
-"""A host that restarts: 500 real databases on two servers go and come at once."""
+"""Many databases: 500 on two servers go and come at once, as on a host that restarts; and what they do while nothing happens."""
 
 import contextlib
 import os
+import re
 import shutil
 import threading
 import time
@@ -11,6 +12,7 @@ import pytest
 from harness.changes import Stage, check_events, resyncs, wait_all
 from harness.fault import QUICK, at, hook_to, logged
 from harness.postgres import Postgres, versions
+from harness.wait import wait_until
 
 N_SERVERS = 2
 N_DATABASES = 250  # each
@@ -120,3 +122,29 @@ def test_500_databases_that_restart_at_once(two_servers, relay, webhook, capsys)
               f"the servers had stopped, {again - ready:.1f} s after they were ready; at most {most} handshakes at once; "
               f"the loop's longest turn {longest[-1]}")
     assert most == LIMIT_HANDSHAKES
+
+
+@pytest.mark.alone
+def test_heartbeats_of_many_databases_fall_together(some_pg, own_server, relay, stage, webhook):
+    """At the same moments for all, a 64th of their interval apart; and never further from the one before than is configured."""
+    n, interval, apart = 16, 6.4, 0.1  # seconds
+    server = own_server(some_pg, log_min_duration_statement="0")
+    s = stage(server)
+    r = relay(databases={f"d{i}": {**s.conf, "heartbeat": f"{interval * 1000:.0f}ms"} for i in range(n)}, sinks={"hook": hook_to(webhook)})
+    r.start()
+    beats = {}
+
+    def seen():
+        beats.clear()
+        # The audit at the start is the first of each session.
+        for when, pid in re.findall(r"^\S+ [\d:]*:([\d.]+) \S+ \[(\d+)\].*execute \S+ SELECT a\.journal", server.log_text(), re.M):
+            beats.setdefault(pid, []).append(float(when))
+        return len(beats) == n and all(len(times) >= 2 for times in beats.values())
+
+    wait_until(seen, lambda: f"a heartbeat of each: {beats}", 2 * interval)
+    phases = sorted(times[1] % apart for times in beats.values())
+    gaps = [b - a for a, b in zip(phases, phases[1:] + [phases[0] + apart])]
+    # By chance one time in two thousand.
+    assert max(gaps) > apart / 2, phases
+    late = [times for times in beats.values() if (times[1] - times[0]) % 60 > interval + 0.5]
+    assert late == []

@@ -244,28 +244,3 @@ def test_an_unprivileged_role_is_enough(pg, relay, stage, webhook, closing):
     r.start()
     s.table("seen")
     wait_all({"one": s}, [webhook])
-
-
-def test_heartbeats_of_many_databases_fall_together(some_pg, own_server, relay, stage, webhook):
-    """At the same moments for all, a 64th of their interval apart; and never further from the one before than is configured."""
-    n, interval, apart = 16, 6.4, 0.1  # seconds
-    server = own_server(some_pg, log_min_duration_statement="0")
-    s = stage(server)
-    r = relay(databases={f"d{i}": {**s.conf, "heartbeat": f"{interval * 1000:.0f}ms"} for i in range(n)}, sinks={"hook": {"type": "webhook", "url": webhook.url}})
-    r.start()
-    at = {}
-
-    def seen():
-        at.clear()
-        # The audit at the start is the first of each session.
-        for when, pid in re.findall(r"^\S+ [\d:]*:([\d.]+) \S+ \[(\d+)\].*execute \S+ SELECT a\.journal", server.log_text(), re.M):
-            at.setdefault(pid, []).append(float(when))
-        return len(at) == n and all(len(times) >= 2 for times in at.values())
-
-    wait_until(seen, lambda: f"a heartbeat of each: {at}", 2 * interval)
-    beats = sorted(times[1] % apart for times in at.values())
-    gaps = [b - a for a, b in zip(beats, beats[1:] + [beats[0] + apart])]
-    # By chance one time in two thousand.
-    assert max(gaps) > apart / 2, beats
-    late = [times for times in at.values() if (times[1] - times[0]) % 60 > interval + 0.5]
-    assert late == []
