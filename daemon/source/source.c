@@ -263,7 +263,7 @@ static void ask_for_crashes(struct source *s)
 }
 
 /* After @delay at most. The moments are the same for all, so that a processor that has nothing else to do wakes up for a
- * few at once; with warm caches each costs a third. */
+ * few at once; with warm caches each costs less than half. */
 static void arm_heartbeat(struct source *s, usec_t delay)
 {
 	usec_t apart = MAX(s->conf->heartbeat / HEARTBEAT_MOMENTS, 1U);

@@ -171,7 +171,7 @@ class Heartbeats(Work):
         return also_close(subject, server)
 
     def once(self, bench, subject, name):
-        # Two heartbeats of each. They are as far apart as the databases' starts were.
+        # Two heartbeats of each.
         seconds = 2 * bench.sizes.heartbeat
         time.sleep(bench.sizes.heartbeat)
         subject.server.report()
