@@ -18,6 +18,7 @@ import traceback
 
 import report
 import works
+import works_ddl
 import works_life
 import works_many
 from subjects import Bench, Limit, binary, raise_fd_limit
@@ -40,14 +41,15 @@ class Sizes:
     soak_databases: tuple = (8, 16)  # that change, that do not
     soak_rest: float = 15  # s: what is kept for a while is gone
     soak_growth_kib: int = 64
+    ddl: tuple = (8, 40)  # databases, blocks of five pairs
 
 
 SMOKE = Sizes(paced=20, burst=200, slow=80, databases=4, idle=(2, 16, 0.5), thousand=(2, 3), fake=(50, 100), heartbeat=0.5,
-              backlog=2000, lost=400, down=0.3, soak=2, soak_databases=(2, 2), soak_rest=0, soak_growth_kib=8192)  # fmt: skip
+              backlog=2000, lost=400, down=0.3, soak=2, soak_databases=(2, 2), soak_rest=0, soak_growth_kib=8192, ddl=(1, 1))  # fmt: skip
 
 
 def all_works():
-    return {w.id: w for w in works.works() + works_many.works() + works_life.works()}
+    return {w.id: w for w in works.works() + works_many.works() + works_life.works() + works_ddl.works()}
 
 
 def run_work(work, bench):
@@ -77,7 +79,7 @@ def main():
     parser.add_argument("works", nargs="*", metavar="WORK", help=" ".join(all_works()))
     parser.add_argument("--only", default="", help="the same, separated by semicolons")
     parser.add_argument("--rounds", type=int, help="5, or 1 with --smoke")
-    parser.add_argument("--pg", type=int, default=None, help="PostgreSQL's major version (the oldest that is here)")
+    parser.add_argument("--pg", type=int, default=None, help="PostgreSQL's major version (the oldest that is here; ddl: all)")
     parser.add_argument("--json", default="")
     parser.add_argument("--smoke", action="store_true")
     options = parser.parse_args()

@@ -1,9 +1,9 @@
 #!/bin/sh
 # Installs what is missing, builds a release, measures: sh tests/bench/run.sh [OPTION...] [WORK...]
 #
-#   WORK        journal listen burst batch fifty slow idle spool 1000 10000 backlog lost soak; without any: all but the soak
+#   WORK        journal listen burst batch fifty slow idle spool 1000 10000 backlog lost ddl soak; without any: all but the soak
 #   --rounds N  each work so often (5)
-#   --pg MAJOR  with this version of PostgreSQL (the oldest that is here)
+#   --pg MAJOR  with this version of PostgreSQL (the oldest that is here; ddl: with all)
 #   --json FILE the figures (build-bench/figures.json)
 #   --smoke     everything, tiny: shows that it runs, measures nothing
 #

@@ -13,7 +13,7 @@ from harness.relay import binary
 RUN = os.path.join(ROOT, "tests", "bench", "run.py")
 pytestmark = pytest.mark.alone
 
-FEW = ["journal", "listen", "burst", "batch", "fifty", "slow", "idle", "spool", "backlog", "lost", "soak"]
+FEW = ["journal", "listen", "burst", "batch", "fifty", "slow", "idle", "spool", "backlog", "lost", "soak", "ddl"]
 # Servers of their own, and waiting: beside the others.
 MANY = ["1000", "10000"]
 
@@ -46,20 +46,12 @@ def test_each_work_runs_and_loses_nothing(tmp_path):
         for work, result in written["works"].items():
             check(result)
             assert f"\n{result['title']} " in told[name] and f"\n{work} " in told[name] or not result["targets"]
-    lost = json.loads((tmp_path / "few").read_text(encoding="utf-8"))["works"]["lost"]
+    few = json.loads((tmp_path / "few").read_text(encoding="utf-8"))["works"]
+    lost = few["lost"]
     assert [t["value"] for t in lost["targets"]] == [0] * 6
     assert lost["figures"]["every 10th a 503"]["refused"][0] > 0
-
-
-def test_the_cost_of_a_command_is_measured():
-    done = subprocess.run([sys.executable, os.path.join(os.path.dirname(RUN), "ddl_cost.py"), "--rounds", "5", "--backends", "1",
-                           "--fsync", "on,off", "--pg", str(min(versions()))],
-                          stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    head, *lines = done.stdout.splitlines()
-    assert "bare" in head and len(lines) == 2, done.stdout
-    for line, fsync in zip(lines, ("on", "off")):
-        assert f"PostgreSQL {min(versions())} fsync={fsync}" in line and line.count("CPU +") == 2, line
+    assert list(few["ddl"]["figures"]) == [f"{major}, fsync {fsync}: {form}" for major in versions() for fsync in ("on", "off")
+                         for form in ("bare", "doorbell", "journal")]  # fmt: skip
 
 
 def test_a_work_that_does_not_exist():
