@@ -213,25 +213,41 @@ int journal_identity_read(struct journal_identity *ret, const struct pgconn_row 
 	return 0;
 }
 
+static bool is_same_journal(const struct cursor *a, const struct cursor *b)
+{
+	return a->system_identifier == b->system_identifier && a->database_oid == b->database_oid &&
+	       a->timeline == b->timeline && strcmp(a->install_id, b->install_id) == 0;
+}
+
+bool journal_goes_on(const struct cursor *before, const struct cursor *now)
+{
+	uint64_t xmin, before_xmax, xmax;
+
+	return is_same_journal(before, now) &&
+	       journal_snapshot_bounds(before->snapshot, &xmin, &before_xmax) &&
+	       journal_snapshot_bounds(now->snapshot, &xmin, &xmax) && xmax >= before_xmax;
+}
+
 enum journal_decision journal_decide(enum resync_reason *ret_reason, const struct cursor *old,
 				     const struct journal_identity *now)
 {
-	uint64_t xmin, xmax;
+	uint64_t xmin, xmax, present_xmin, present_xmax;
 
 	if (!old)
 		return JOURNAL_BEGIN;
-	if (old->system_identifier != now->present.system_identifier ||
-	    old->database_oid != now->present.database_oid ||
-	    old->timeline != now->present.timeline ||
-	    strcmp(old->install_id, now->present.install_id) != 0) {
+	if (!is_same_journal(old, &now->present)) {
 		*ret_reason = RESYNC_IDENTITY_CHANGED;
 		return JOURNAL_REREAD;
 	}
 	*ret_reason = RESYNC_JOURNAL_REWOUND;
-	if (!journal_snapshot_bounds(old->snapshot, &xmin, &xmax))
+	if (!journal_snapshot_bounds(old->snapshot, &xmin, &xmax) ||
+	    !journal_snapshot_bounds(now->present.snapshot, &present_xmin, &present_xmax))
 		return JOURNAL_REREAD;
-	if (old->has_row && !now->row_there &&
-	    !(now->has_pruned && now->pruned_xid >= old->row_xid))
+	if (!old->has_row || now->row_there)
+		return JOURNAL_CONTINUE;
+	/* It may have been pruned; but a copy of the server's files prunes rows of its own under IDs as high. */
+	if (!now->has_pruned || now->pruned_xid < old->row_xid || now->reused_xid != 0 ||
+	    present_xmax < xmax)
 		return JOURNAL_REREAD;
 	return JOURNAL_CONTINUE;
 }

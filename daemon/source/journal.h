@@ -89,6 +89,9 @@ enum journal_decision {
 enum journal_decision journal_decide(enum resync_reason *ret_reason, const struct cursor *old,
 				     const struct journal_identity *now);
 
+/* The journal, as it was present @before, is still there, as far as its identity and its transaction IDs tell. */
+bool journal_goes_on(const struct cursor *before, const struct cursor *now);
+
 /*
  * The snapshot to go on from (*@ret, to be freed): @old without the transactions whose IDs the server may give out, or has given out, a
  * second time. A transaction that ended without a trace in the WAL (rolled back, and then the server crashed) was visible in

@@ -146,12 +146,13 @@ int pgconn_dsn_host(char **ret, const char *dsn)
 	*ret = NULL;
 	if (!options)
 		return error_origin(-EINVAL);
-	defaults = PQconndefaults();
-	if (!defaults)
-		return error_origin(-ENOMEM);
 	host = option(options, "host");
 	hostaddr = option(options, "hostaddr");
 	if (!host && !hostaddr) {
+		/* Only then: it asks the system who we are, and a directory service may be slow. */
+		defaults = PQconndefaults();
+		if (!defaults)
+			return error_origin(-ENOMEM);
 		host = option(defaults, "host");
 		hostaddr = option(defaults, "hostaddr");
 	}

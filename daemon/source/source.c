@@ -408,6 +408,7 @@ static void bury(void *object)
 	(void)offload_slot_free(s->slot);
 	source_read_free(s);
 	cursor_done(&s->cursor);
+	cursor_done(&s->reread_told);
 	journal_identity_done(&s->identity);
 	free(s);
 }
@@ -429,6 +430,7 @@ int source_new(struct source **ret, const struct source_env *env, const struct d
 	gate_ticket_init(&s->ticket, env->gate, on_admitted, s);
 	backoff_init(&s->backoff, BACKOFF_DECORRELATED, conf->backoff.initial, conf->backoff.max);
 	cursor_init(&s->cursor);
+	cursor_init(&s->reread_told);
 	journal_identity_init(&s->identity);
 	source_session_init(s);
 	r = loop_timer_new(&s->timer, env->loop, on_timer, s);

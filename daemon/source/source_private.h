@@ -134,6 +134,8 @@ struct source {
 	unsigned int n_empty;    /* reads in a row that rang and found nothing */
 	unsigned int n_refused;  /* that the guard refused though the audit was content */
 	struct cursor cursor;
+	struct cursor
+		reread_told; /* the journal for which JOURNAL_REREAD was told, until it is read; no snapshot: none */
 	struct journal_identity identity;
 	struct source_reading reading;
 };

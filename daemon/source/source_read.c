@@ -123,6 +123,7 @@ static int reading_end(struct source *s)
 	count_empty(s, r);
 	s->silent = s->silent || found_unrung(s, r);
 	s->has_cursor = true;
+	cursor_done(&s->reread_told);
 	c->oldest = s->oldest = s->lost_told = false;
 	s->from_start = false;
 	s->reread = false;
@@ -576,6 +577,21 @@ static int begin(struct source *s)
 	return error_fold(r);
 }
 
+/* Once, however many sessions it takes. */
+static int tell_rereading(struct source *s, enum resync_reason reason)
+{
+	const struct cursor *present = &s->identity.present;
+	int r;
+
+	if (journal_goes_on(&s->reread_told, present))
+		return 0;
+	r = cursor_copy(&s->reread_told, present);
+	if (r < 0)
+		return error_fold(r);
+	source_resync(s, reason);
+	return 0;
+}
+
 static int decide(struct source *s)
 {
 	enum resync_reason reason;
@@ -588,8 +604,7 @@ static int decide(struct source *s)
 	case JOURNAL_REREAD:
 		s->from_start = true;
 		s->reread = true;
-		source_resync(s, reason);
-		return 0;
+		return error_fold(tell_rereading(s, reason));
 	case JOURNAL_BEGIN:
 		return error_fold(begin(s));
 	}

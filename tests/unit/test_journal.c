@@ -308,11 +308,43 @@ static void test_decision(_unused_ void **state)
 	now.has_pruned = true;
 	now.pruned_xid = 99;
 	SAME(JOURNAL_CONTINUE, 0);
+	/* It was pruned, if at all, by a copy that gives out IDs a second time. */
+	now.row_there = false;
+	now.has_pruned = true;
+	now.pruned_xid = 99;
+	now.reused_xid = 104;
+	SAME(JOURNAL_REREAD, RESYNC_JOURNAL_REWOUND);
+	now.row_there = false;
+	now.has_pruned = true;
+	now.pruned_xid = 99;
+	now.present.snapshot = (char[]){ "104:104:" };
+	SAME(JOURNAL_REREAD, RESYNC_JOURNAL_REWOUND);
 	/* There never was one. */
 	old.has_row = false;
 	now.row_there = false;
 	SAME(JOURNAL_CONTINUE, 0);
 #undef SAME
+}
+
+static void test_goes_on(_unused_ void **state)
+{
+	const struct cursor before = {
+		.system_identifier = 1,
+		.install_id = UUID1,
+		.snapshot = (char[]){ "100:105:102" },
+	};
+	struct cursor now = before;
+
+	assert_true(journal_goes_on(&before, &now));
+	now.snapshot = (char[]){ "106:109:" };
+	assert_true(journal_goes_on(&before, &now));
+	now.timeline = 2;
+	assert_false(journal_goes_on(&before, &now));
+	now = before;
+	now.snapshot = (char[]){ "104:104:" };
+	assert_false(journal_goes_on(&before, &now));
+	now.snapshot = NULL;
+	assert_false(journal_goes_on(&now, &before));
 }
 
 /* What may be taken for read, of what was visible once. */
@@ -370,6 +402,7 @@ int main(void)
 		cmocka_unit_test(test_conditions_have_names_and_remedies),
 		cmocka_unit_test(test_identity),
 		cmocka_unit_test(test_decision),
+		cmocka_unit_test(test_goes_on),
 		cmocka_unit_test(test_cut),
 	};
 

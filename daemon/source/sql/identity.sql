@@ -17,7 +17,7 @@ SELECT
 	(SELECT f.xid FROM (SELECT j.xid FROM ONLY schema_notifications.journal j
 		WHERE (j.system_identifier, j.database_oid) = (own.system_identifier, own.database_oid)
 			AND j.id > coalesce($2::bigint, -9223372036854775808)
-			AND pg_visible_in_snapshot(j.xid, $1::pg_snapshot) OFFSET 0) f
+			AND $1::pg_snapshot IS NOT NULL AND pg_visible_in_snapshot(j.xid, $1::pg_snapshot) OFFSET 0) f
 		ORDER BY f.xid LIMIT 1) AS reused_xid
 FROM (
 	SELECT s.system_identifier, (SELECT oid FROM pg_database WHERE datname = current_database()) AS database_oid

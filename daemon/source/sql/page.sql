@@ -5,7 +5,8 @@
 -- session lasts. One row at least: with id NULL when there is nothing to read. running: the bytes of the page so far; $6 or more of them in
 -- the last row mean that there may be more to read.
 -- A page is always a walk along the index on id, from the last row of the page before, or from the first that is not in the cursor's
--- snapshot (the index on xid finds it; OFFSET keeps the planner from looking for it along the ids). It is planned once, for any
+-- snapshot: of a transaction that began after it or was running then (the index on xid finds them, OFFSET keeps the planner from looking along
+-- the ids; not all from the oldest running one on, which may have begun days ago). It is planned once, for any
 -- parameters; what else a planner without statistics may think of, to sort all that is left for each page, is switched off in
 -- settings.sql.
 SELECT target.snapshot, target.pruned_xid, r.running, r.id, r.event_id, r.xid, r.payload
@@ -27,9 +28,12 @@ LEFT JOIN LATERAL (
 			WHERE (j.system_identifier, j.database_oid) = ($8::bigint, $9::oid)
 				AND ($1::pg_snapshot IS NULL OR NOT pg_visible_in_snapshot(j.xid, $1::pg_snapshot))
 				AND pg_visible_in_snapshot(j.xid, target.snapshot)
-				AND j.id >= coalesce($3::bigint, (SELECT min(f.id)
-					FROM (SELECT n.id FROM ONLY schema_notifications.journal n
-						WHERE n.xid >= pg_snapshot_xmin($1::pg_snapshot) OFFSET 0) f))
+				AND j.id >= coalesce($3::bigint, (SELECT min(f.id) FROM (
+					(SELECT n.id FROM ONLY schema_notifications.journal n
+					WHERE n.xid >= pg_snapshot_xmax($1::pg_snapshot) OFFSET 0)
+					UNION ALL
+					(SELECT n.id FROM ONLY schema_notifications.journal n
+					WHERE n.xid = ANY (ARRAY(SELECT pg_snapshot_xip($1::pg_snapshot))) OFFSET 0)) f))
 				AND ($3::bigint IS NULL OR (j.id, j.event_id) > ($3::bigint, $4::uuid))
 			ORDER BY j.id, j.event_id
 			LIMIT $5::bigint

@@ -10,9 +10,12 @@ LEFT JOIN LATERAL (
 	WHERE (j.system_identifier, j.database_oid) = ($6::bigint, $7::oid)
 		AND ($1::pg_snapshot IS NULL OR NOT pg_visible_in_snapshot(j.xid, $1::pg_snapshot))
 		AND pg_visible_in_snapshot(j.xid, target.snapshot)
-		AND j.id >= coalesce($3::bigint, (SELECT min(f.id)
-			FROM (SELECT n.id FROM ONLY schema_notifications.journal n
-				WHERE n.xid >= pg_snapshot_xmin($1::pg_snapshot) OFFSET 0) f))
+		AND j.id >= coalesce($3::bigint, (SELECT min(f.id) FROM (
+			(SELECT n.id FROM ONLY schema_notifications.journal n
+			WHERE n.xid >= pg_snapshot_xmax($1::pg_snapshot) OFFSET 0)
+			UNION ALL
+			(SELECT n.id FROM ONLY schema_notifications.journal n
+			WHERE n.xid = ANY (ARRAY(SELECT pg_snapshot_xip($1::pg_snapshot))) OFFSET 0)) f))
 		AND ($3::bigint IS NULL OR (j.id, j.event_id) > ($3::bigint, $4::uuid))
 	ORDER BY j.id, j.event_id
 	LIMIT $5::bigint
