@@ -27,7 +27,7 @@ struct service {
 	struct loop_timer *watchdog, *status;
 	usec_t watchdog_interval; /* 0: systemd wants none */
 	char *config_path;
-	bool stopping;
+	bool stopping, stopped;
 
 	/* One reload at a time; the thread owns the fields below until its post has run. */
 	bool reloading, reload_again;
@@ -146,9 +146,9 @@ static void on_reloaded(void *userdata)
 		loop_fail(s->loop, error_fold(r));
 		return;
 	}
-	if (s->stopping)
+	if (s->stopped)
 		loop_stop(s->loop);
-	else if (s->relay->ready)
+	else if (s->relay->ready && !s->stopping)
 		(void)sd_notify(0, "READY=1");
 	on_status(s);
 	if (s->reload_again) {
@@ -173,6 +173,7 @@ static void on_stopped(void *userdata)
 {
 	struct service *s = userdata;
 
+	s->stopped = true;
 	/* The loading thread still uses our memory; it comes back soon. */
 	if (!s->reloading)
 		loop_stop(s->loop);

@@ -2,12 +2,14 @@
 
 import copy
 import json
+import signal
 import threading
 
 import pytest
 
 from harness.changes import arrived, check_events, wait_all
 from harness.wait import wait_until
+from harness.webhook import Answer
 
 QUICK = {"initial": "100ms", "max": "500ms"}
 
@@ -195,3 +197,24 @@ def test_files_of_conf_d_come_and_go(pg, relay, stage, webhook):
     (folder / "two.json").unlink()
     r.hangup()
     wait_until(lambda: sessions(pg, two) == [], "the connection is closed")
+
+
+def test_a_stop_in_the_middle_of_a_reload(pg, relay, stage, webhook):
+    """What is under way is waited for all the same."""
+    s = stage(pg)
+    r = relay(databases={"one": s.conf}, sinks={"hook": hook_to(webhook)})
+    folder = r.directory / "conf.d"
+    folder.mkdir()
+    r.start()
+    hold = threading.Event()
+    webhook.answers.append(Answer(hold=hold))
+    s.table("held")
+    r.wait_for(lambda: r.admin.sink("hook")["in_flight"] == 1, "a request under way")
+    # So much that the signal comes while it is read.
+    many = {f"d{i}": {**s.conf, "paused": True} for i in range(3000)}
+    (folder / "many.json").write_text(json.dumps({"databases": many}), encoding="utf-8")
+    r.process.send_signal(signal.SIGHUP)
+    r.process.send_signal(signal.SIGTERM)
+    threading.Timer(1, hold.set).start()
+    r.wait_exit(0)
+    assert [q.status for q in webhook.requests] == [204]
