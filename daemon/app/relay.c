@@ -207,8 +207,8 @@ static void on_sink_state(void *userdata, struct sink *s, _unused_ const struct 
 
 	/* A sink that cannot be opened says so before sink_new() has handed it over. */
 	log_sink_status(rs ? rs : &opening, s);
-	if (rs && (s->state == SINK_GONE) != store_is_gone(r->store, rs->id))
-		k = store_set_gone(r->store, rs->id, s->state == SINK_GONE);
+	if (rs)
+		k = relay_spool_note_gone(rs);
 	if (k < 0)
 		loop_fail(r->loop, error_fold(k));
 	relay_pace_sink_changed(r);

@@ -5,20 +5,20 @@
 
 #include "app/message_id.h"
 #include "app/relay_control.h"
+#include "app/relay_drop.h"
 #include "app/relay_history.h"
 #include "app/relay_log.h"
 #include "app/relay_pace.h"
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/limits.h"
+#include "base/text.h"
 #include "model/route.h"
 #include "sink/window.h"
 #include "store/inspect.h"
 
 #define SPOOL_FILE     "spool.db"
 #define HUNG           (60 * USEC_PER_SEC) /* a batch takes milliseconds, and seconds on a bad day */
-#define WORTH_DROPPING 256u                /* deliveries in memory, where more waits in the store */
-#define DROPPED_REPEAT (10 * USEC_PER_SEC)
 #define COUNT_PATIENCE (2 * USEC_PER_SEC)
 
 /* --- who is who -------------------------------------------------------------------------------- */
@@ -43,7 +43,7 @@ static struct relay_sink *sink_by_id(const struct relay *r, store_id id)
 	return next_sink_by_id(r, id, &at);
 }
 
-static int lane_number(const struct relay *r, struct lane *l, struct store_lane *ret)
+int relay_lane_number(const struct relay *r, struct lane *l, struct store_lane *ret)
 {
 	const struct relay_sink *rs = l->sink->owner;
 	int k;
@@ -74,16 +74,6 @@ static int lane_by_number(struct lane **ret, const struct relay *r, struct relay
 
 /* --- from sources to sinks --------------------------------------------------------------------- */
 
-static bool relay_is_blocking(const struct relay *r)
-{
-	return r->config->spool.when_full == WHEN_FULL_BLOCK;
-}
-
-static bool lane_is_too_long(const struct relay *r, const struct lane *l)
-{
-	return l->bytes + l->bytes_stored > r->config->spool.max_size / 4;
-}
-
 /* Only where changes wait in the databases instead of being dropped. */
 static bool database_owes_too_much(const struct relay_database *d)
 {
@@ -96,7 +86,7 @@ static bool database_owes_too_much(const struct relay_database *d)
 		if (s->bytes_owed <= r->config->spool.max_size / 4)
 			continue;
 		l = lane_find(s, sink_lane_key(s, d->conf->name));
-		if (l && lane_is_too_long(r, l))
+		if (l && relay_drop_is_too_long(r, l))
 			return true;
 	}
 	return false;
@@ -187,165 +177,6 @@ static int tell_what_was_lost(struct relay_database *d)
 
 /* --- room ---------------------------------------------------------------------------------------- */
 
-/* A database of which deliveries were dropped, and of the last of them where it was, and since when it was
- * owed. */
-struct gap {
-	char *database;
-	uint64_t position;
-	int64_t since;
-};
-
-static int note_gap(struct gap **gaps, size_t *n, const struct delivery *d)
-{
-	struct gap *more;
-
-	/* The newest is likely the same again. */
-	for (size_t i = *n; i-- > 0;) {
-		if (strcmp((*gaps)[i].database, d->change->database) == 0) {
-			(*gaps)[i].position = d->position;
-			(*gaps)[i].since = d->since;
-			return 0;
-		}
-	}
-	more = reallocarray(*gaps, *n + 1, sizeof(*more));
-	if (!more)
-		return error_origin(-ENOMEM);
-	*gaps = more;
-	more[*n] = (struct gap){
-		.database = strdup(d->change->database),
-		.position = d->position,
-		.since = d->since,
-	};
-	if (!more[*n].database)
-		return error_origin(-ENOMEM);
-	(*n)++;
-	return 0;
-}
-
-/* In the place of what was dropped; where one lane carries all databases, at its end: its receivers go on
- * behind the highest sequence that they have seen. */
-static int put_resync(struct relay *r, struct lane *l, struct store_lane lane,
-		      const struct gap *gap)
-{
-	_cleanup_(change_unrefp) struct change *c = NULL;
-	uint64_t position = gap->position;
-	char id[37];
-	int k;
-
-	change_random_id(id);
-	k = change_new_resync(&c, gap->database, RESYNC_DELIVERIES_DROPPED, id,
-			      loop_realtime(r->loop));
-	if (k < 0)
-		return error_fold(k);
-	c->sequence = store_next_sequence(r->store);
-	if (!l->database[0])
-		position = c->sequence;
-	k = store_owe(r->store, c, lane, position);
-	if (k < 0)
-		return error_fold(k);
-	if (l->database[0])
-		return error_fold(lane_prepend(l, c, position, gap->since));
-	return error_fold(sink_owe(l->sink, l->database, c, position));
-}
-
-/* Until there are @n fewer, counting the resyncs that will stand for them. */
-static int drop_deliveries(struct relay *r, struct lane *l, struct store_lane lane, size_t n,
-			   struct gap **gaps, size_t *n_gaps, size_t *ret_dropped)
-{
-	struct delivery *d;
-	int k = 0;
-
-	*ret_dropped = 0;
-	while (k == 0 && *ret_dropped - *n_gaps < n && (d = lane_oldest_waiting(l))) {
-		(*ret_dropped)++;
-		k = note_gap(gaps, n_gaps, d);
-		if (k < 0)
-			break;
-		lane_unlink(l, d);
-		k = store_settle(r->store, d->change, lane, d->position, STORE_DROPPED, NULL);
-		(void)delivery_free(d);
-	}
-	return error_fold(k);
-}
-
-static int compare_gaps(const void *a, const void *b)
-{
-	const struct gap *x = a, *y = b;
-
-	return (x->position > y->position) - (x->position < y->position);
-}
-
-/* Loudly, but once in DROPPED_REPEAT: where a spool stays full, this happens many times a second. */
-static void log_dropped(struct relay *r, const struct lane *l, size_t n)
-{
-	struct relay_sink *rs = l->sink->owner;
-	usec_t now = loop_now(r->loop);
-
-	rs->n_dropped += n;
-	if (rs->dropped_logged && usec_sub(now, rs->dropped_logged) < DROPPED_REPEAT)
-		return;
-	rs->dropped_logged = now;
-	log_sink(r, l->sink, LOG_ERR, MSG_DELIVERIES_DROPPED,
-		 "the spool is full: the oldest %zu changes of %s%s%s that it is owed were dropped "
-		 "(%" PRIu64 " since the start); a resync takes their place",
-		 n, l->database[0] ? "database \"" : "all databases", l->database,
-		 l->database[0] ? "\"" : "", rs->n_dropped);
-}
-
-/* The older half of what the lane has in memory goes; a resync for each database stands for it. */
-static int drop_oldest(struct relay *r, struct lane *l)
-{
-	size_t n = (l->n_queue - l->n_busy) / 2, n_gaps = 0, n_dropped = 0, i;
-	struct gap *gaps = NULL;
-	struct store_lane lane;
-	int k;
-
-	k = lane_number(r, l, &lane);
-	if (k == 0)
-		k = drop_deliveries(r, l, lane, MAX(n, (size_t)1), &gaps, &n_gaps, &n_dropped);
-	/* Each goes before those that wait. */
-	if (n_gaps > 0)
-		qsort(gaps, n_gaps, sizeof(*gaps), compare_gaps);
-	for (i = n_gaps; k == 0 && i-- > 0;)
-		k = put_resync(r, l, lane, &gaps[i]);
-	for (i = 0; i < n_gaps; i++)
-		free(gaps[i].database);
-	free(gaps);
-	if (k < 0)
-		return error_fold(k);
-	log_dropped(r, l, n_dropped);
-	return 0;
-}
-
-/* Of the sink that owes most, of those that can give: the lane to take from. NULL: nothing can be
- * dropped now; the sink that owes most is being loaded, and nobody gives way for it. */
-static struct lane *relay_fullest_lane(struct relay *r)
-{
-	struct lane *best = NULL;
-	uint64_t most = 0;
-
-	for (size_t i = 0; i < r->n_sinks; i++) {
-		struct sink *s = r->sinks[i]->sink;
-		struct lane *l = s->bytes_owed > most ? sink_fullest_lane(s) : NULL;
-
-		if (l || (s->bytes_owed > most && s->n_asked > 0)) {
-			best = l;
-			most = s->bytes_owed;
-		}
-	}
-	return best;
-}
-
-static int relay_make_room(struct relay *r)
-{
-	struct lane *l;
-
-	if (!store_is_full(r->store) || relay_is_blocking(r))
-		return 0;
-	l = relay_fullest_lane(r);
-	return l ? error_fold(drop_oldest(r, l)) : 0;
-}
-
 static void relay_wake_held(struct relay *r)
 {
 	struct relay_database *d, *safe;
@@ -378,7 +209,7 @@ static int relay_tell_what_was_lost(struct relay *r)
 static void on_room_changed(void *userdata)
 {
 	struct relay *r = userdata;
-	int k = relay_make_room(r);
+	int k = relay_drop_make_room(r);
 
 	if (k == 0)
 		k = relay_tell_what_was_lost(r);
@@ -402,7 +233,6 @@ static int on_admitted(void *userdata, struct change *c, _unused_ store_id datab
 {
 	struct relay *r = userdata;
 	struct relay_sink *rs;
-	struct lane *l;
 	size_t at = 0;
 	int k = 0;
 
@@ -414,14 +244,8 @@ static int on_admitted(void *userdata, struct change *c, _unused_ store_id datab
 		if (!rs)
 			continue;
 		k = sink_owe(rs->sink, key, c, c->sequence);
-		if (k < 0 || rs->sink->bytes_owed <= r->config->spool.max_size / 4 ||
-		    relay_is_blocking(r))
-			continue;
-		l = lane_find(rs->sink, key);
-		/* No database may take more than a quarter. */
-		if (l && key[0] && lane_is_too_long(r, l) && lane_can_give(l) &&
-		    (l->n_stored == 0 || l->n_queue >= WORTH_DROPPING))
-			k = drop_oldest(r, l);
+		if (k == 0 && key[0])
+			k = relay_drop_too_long(r, rs->sink, key);
 	}
 	if (k == 0 && r->on_relayed)
 		k = r->on_relayed(r->relayed_userdata, c);
@@ -506,7 +330,7 @@ static int on_counted(void *userdata, store_id sink, const struct store_count *l
 		return 0;
 	rs->counted = true;
 	if (!rs->sink->counting && n > 0)
-		log_sink(r, rs->sink, LOG_WARNING, MSG_SPOOL_WELL,
+		log_sink(r, rs->sink, LOG_WARNING, MSG_SINK_NOTICE,
 			 "the spool tells only now what it is owed from before; that follows");
 	for (size_t i = 0; i < n; i++) {
 		k = lane_by_number(&l, r, rs, lanes[i].lane.database);
@@ -552,7 +376,7 @@ static int owe_lane_anew(struct relay *r, struct lane *l)
 {
 	struct store_lane lane;
 	struct delivery *d;
-	int k = lane_number(r, l, &lane);
+	int k = relay_lane_number(r, l, &lane);
 
 	list_for_each_entry(d, &l->queue, link) {
 		if (k < 0)
@@ -588,17 +412,13 @@ static void on_reset(void *userdata, const char *aside, const char *why)
 		"from its oldest row",
 		aside[0] ? "damaged" : "lost", why, aside[0] ? " and lies at " : "", aside,
 		aside[0] ? " now" : "");
-	r->spool_was_reset = true;
+	/* The databases that are there are told below, and their cursors are forgotten already. */
+	r->spool_was_reset = !r->store;
 	for (size_t i = 0; k == 0 && i < r->n_sinks; i++)
 		k = owe_sink_anew(r, r->sinks[i]->sink);
-	for (size_t i = 0; k == 0 && i < r->n_databases; i++) {
-		struct relay_database *d = r->databases[i];
-
-		/* What was owed in listen mode cannot be had again. */
-		if (!d->journal)
-			(void)lose(d);
-		source_read_again(d->source);
-	}
+	/* Each begins a new session. What was owed in listen mode cannot be had again: that session tells of a gap. */
+	for (size_t i = 0; k == 0 && i < r->n_databases; i++)
+		source_read_again(r->databases[i]->source);
 	if (k < 0)
 		loop_fail(r->loop, error_fold(k));
 }
@@ -651,7 +471,7 @@ static void on_settled(void *userdata, struct sink *s, struct delivery *d, enum 
 	struct relay *r = userdata;
 	struct store_verdict verdict;
 	struct store_lane lane;
-	int k = lane_number(r, d->lane, &lane);
+	int k = relay_lane_number(r, d->lane, &lane);
 
 	if (why == VERDICT_OK)
 		relay_note_delivery(s->owner, d->change, loop_realtime(r->loop));
@@ -676,7 +496,7 @@ static void on_attempt(void *userdata, _unused_ struct sink *s, const struct del
 {
 	struct relay *r = userdata;
 	struct store_lane lane;
-	int k = lane_number(r, d->lane, &lane);
+	int k = relay_lane_number(r, d->lane, &lane);
 
 	if (k == 0)
 		k = store_note_attempt(r->store, d->change, lane, d->position, d->attempts,
@@ -690,7 +510,7 @@ static int on_hungry(void *userdata, _unused_ struct sink *s, struct lane *l, un
 {
 	struct relay *r = userdata;
 	struct store_lane lane;
-	int k = lane_number(r, l, &lane);
+	int k = relay_lane_number(r, l, &lane);
 
 	if (k == 0)
 		k = store_load(r->store, lane, l->last, limit, bytes);
@@ -735,9 +555,27 @@ int relay_spool_apply(struct relay *r, const struct config *config)
 	return error_fold(store_new(&r->store, r->loop, path, &config->spool, &store_callbacks, r));
 }
 
+/* 0: of a type that cannot be told that no more is wanted. */
+static uint64_t address_mark(const struct sink_conf *conf)
+{
+	return conf->type == SINK_WEBHOOK ? (text_hash(conf->webhook.url) >> 1) | 1 : 0;
+}
+
+int relay_spool_note_gone(struct relay_sink *rs)
+{
+	const struct sink *s = rs->sink;
+	struct store *store = rs->relay->store;
+	uint64_t mark = s->state == SINK_GONE ? address_mark(s->conf) : 0;
+
+	if (mark == store_get_gone(store, rs->id))
+		return 0;
+	return error_fold(store_set_gone(store, rs->id, mark));
+}
+
 int relay_spool_add_sink(struct relay_sink *rs)
 {
 	struct relay *r = rs->relay;
+	uint64_t gone;
 	int k;
 
 	k = store_name(&rs->id, r->store, STORE_SINK, rs->sink->name);
@@ -745,9 +583,13 @@ int relay_spool_add_sink(struct relay_sink *rs)
 		return error_fold(k);
 	rs->sink->counting = true;
 	loop_timer_arm(r->count_timer, COUNT_PATIENCE);
-	if (store_is_gone(r->store, rs->id))
+	gone = store_get_gone(r->store, rs->id);
+	/* Another address deserves a chance. */
+	if (gone && gone == address_mark(rs->sink->conf))
 		sink_stay_gone(rs->sink);
-	return error_fold(store_count(r->store, rs->id));
+	else
+		k = relay_spool_note_gone(rs);
+	return k < 0 ? error_fold(k) : error_fold(store_count(r->store, rs->id));
 }
 
 void relay_spool_remove_sink(struct relay_sink *rs)
@@ -789,7 +631,7 @@ int relay_owe_again(struct relay *r, struct relay_sink *rs, struct change *c)
 		c->sequence = position;
 	k = lane_get(&l, rs->sink, key);
 	if (k == 0)
-		k = lane_number(r, l, &lane);
+		k = relay_lane_number(r, l, &lane);
 	if (k == 0)
 		k = store_owe(r->store, c, lane, position);
 	if (k == 0)

@@ -20,6 +20,8 @@ void relay_spool_init_callbacks(struct sink_callbacks *callbacks);
 
 /* A new sink: its number, and what it is owed from before. -ENOMEM. */
 int relay_spool_add_sink(struct relay_sink *rs) _must_check_;
+/* It may be gone now, or be so no more: remembers it. -ENOMEM. */
+int relay_spool_note_gone(struct relay_sink *rs) _must_check_;
 /* It is about to be freed. */
 void relay_spool_remove_sink(struct relay_sink *rs);
 /* The relay's sinks are others now. -ENOMEM. */
@@ -33,6 +35,9 @@ bool relay_spool_has_room(struct relay_database *d);
 bool relay_spool_may_read(struct relay_database *d);
 /* It reads so many bytes now; 0: they have come. */
 void relay_spool_allow(struct relay_database *d, uint64_t bytes);
+
+/* The numbers that the lane has in the store. -ENOMEM. */
+int relay_lane_number(const struct relay *r, struct lane *l, struct store_lane *ret) _must_check_;
 
 /* false: the spool's thread has been at one batch for so long that the disk must hang. */
 bool relay_spool_makes_progress(const struct relay *r);

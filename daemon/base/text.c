@@ -180,3 +180,12 @@ bool text_equal(const char *a, const char *b)
 		return a == b;
 	return strcmp(a, b) == 0;
 }
+
+uint64_t text_hash(const char *s)
+{
+	uint64_t h = UINT64_C(0xcbf29ce484222325);
+
+	for (; *s; s++)
+		h = (h ^ (unsigned char)*s) * UINT64_C(0x100000001b3);
+	return h;
+}

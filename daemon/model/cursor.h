@@ -26,10 +26,16 @@ struct cursor {
 	bool oldest;
 };
 
+/* It tells where to go on. */
+static inline bool cursor_has_position(const struct cursor *c)
+{
+	return c->snapshot || c->oldest;
+}
+
 /* It tells something. */
 static inline bool cursor_is_set(const struct cursor *c)
 {
-	return c->snapshot || c->hidden || c->oldest;
+	return cursor_has_position(c) || c->hidden;
 }
 
 void cursor_init(struct cursor *c);

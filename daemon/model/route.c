@@ -36,12 +36,22 @@ static bool unknown_matches(const struct match_conf *m)
 	return object_matches(m, &unknown);
 }
 
+static bool database_matches(const struct match_conf *m, const char *database)
+{
+	return is_wanted(&m->wanted.databases, &m->unwanted.databases, database);
+}
+
+bool route_wants_resync(const struct match_conf *m, const char *database)
+{
+	return m->resync && database_matches(m, database);
+}
+
 bool route_matches(const struct match_conf *m, const struct change *c)
 {
-	if (!is_wanted(&m->wanted.databases, &m->unwanted.databases, c->database))
-		return false;
 	if (c->kind == CHANGE_RESYNC)
-		return m->resync;
+		return route_wants_resync(m, c->database);
+	if (!database_matches(m, c->database))
+		return false;
 	if (!is_wanted(&m->wanted.tags, &m->unwanted.tags, c->tag))
 		return false;
 	if (change_is_no_op(c) && !m->no_op)

@@ -17,3 +17,5 @@
 #include "model/config.h"
 
 bool route_matches(const struct match_conf *m, const struct change *c);
+/* Does a resync of that database match? */
+bool route_wants_resync(const struct match_conf *m, const char *database);

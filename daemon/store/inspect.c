@@ -289,7 +289,7 @@ static int show_dead(struct inspection *in, sqlite3_stmt *st)
 static int show_sink(struct inspection *in, sqlite3_stmt *st)
 {
 	int64_t n = sqlite3_column_int64(st, 2), dead = sqlite3_column_int64(st, 5);
-	bool gone = sqlite3_column_int(st, 1) != 0;
+	bool gone = sqlite3_column_int64(st, 1) != 0;
 
 	if (in->json) {
 		strbuf_add_str(&in->text, "{\"name\": ");

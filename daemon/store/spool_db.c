@@ -432,7 +432,7 @@ static int read_names(struct spool *sp, struct store_found *f)
 		struct found_name name = {
 			.kind = (enum store_names)sqlite3_column_int(st, 0),
 			.id = (store_id)sqlite3_column_int64(st, 1),
-			.gone = sqlite3_column_int(st, 3) != 0,
+			.gone = (uint64_t)sqlite3_column_int64(st, 3),
 		};
 
 		if ((name.kind != STORE_SINK && name.kind != STORE_DATABASE) || name.id == 0)

@@ -208,18 +208,18 @@ static int op_gone(struct store_op **ret, const struct store_named *n)
 	return 0;
 }
 
-int store_set_gone(struct store *s, store_id sink, bool gone)
+int store_set_gone(struct store *s, store_id sink, uint64_t mark)
 {
 	struct store_named *n = store_named_by_id(s, STORE_SINK, sink);
-	bool before;
+	uint64_t before;
 	struct store_op *op;
 	int r;
 
-	assert(n);
+	assert(n && mark <= INT64_MAX);
 	before = n->gone;
-	if (n->gone_set && before == gone)
+	if (n->gone_set && before == mark)
 		return 0;
-	n->gone = gone;
+	n->gone = mark;
 	r = op_gone(&op, n);
 	if (r < 0) {
 		n->gone = before;
@@ -230,11 +230,11 @@ int store_set_gone(struct store *s, store_id sink, bool gone)
 	return 0;
 }
 
-bool store_is_gone(const struct store *s, store_id sink)
+uint64_t store_get_gone(const struct store *s, store_id sink)
 {
 	const struct store_named *n = store_named_by_id(s, STORE_SINK, sink);
 
-	return n && n->gone;
+	return n ? n->gone : 0;
 }
 
 static int op_sinks(struct store_op **ret, const struct store *s)
@@ -300,14 +300,25 @@ static int adopt_name(struct store *s, const struct found_name *f)
 	return 0;
 }
 
+/* Of the file's cursor; what is known since it could not be opened may be that changes are hidden, without a position. */
 static int adopt_cursor(struct store *s, const char *database, const struct cursor *c)
 {
 	struct store_named *n = named_find(s, STORE_DATABASE, database);
+	bool was_set, hidden;
+	int r;
 
-	if (!n || n->cursor_set)
+	if (!n || (n->cursor_set && cursor_has_position(&n->cursor)))
 		return 0;
+	was_set = n->cursor_set;
+	hidden = n->cursor.hidden;
+	r = cursor_copy(&n->cursor, c);
+	if (r < 0)
+		return error_fold(r);
 	n->cursor_set = true;
-	return error_fold(cursor_copy(&n->cursor, c));
+	if (!was_set)
+		return 0;
+	n->cursor.hidden = hidden;
+	return error_fold(store_put_cursor(s, n, &n->cursor));
 }
 
 /* Names come before all that uses their numbers. */

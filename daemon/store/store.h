@@ -137,8 +137,8 @@ int store_name(store_id *ret, struct store *s, enum store_names kind,
 /* NULL: nobody has that number. */
 const char *store_name_of(const struct store *s, enum store_names kind, store_id id);
 
-/* Everything admitted so far of that database belongs to the cursor; NULL: none is known any more.
- * -ENOMEM. */
+/* Everything admitted so far of that database belongs to the cursor; NULL: none is known any more. One without a position tells
+ * only whether changes are hidden. -ENOMEM. */
 int store_set_cursor(struct store *s, store_id database, const struct cursor *c) _must_check_;
 /* NULL: none. Valid until the next call for that database, or on_reset(). */
 const struct cursor *store_get_cursor(const struct store *s, store_id database);
@@ -147,9 +147,9 @@ bool store_was_opened(const struct store *s);
 /* It may be soon: these are the first five seconds. */
 bool store_is_awaited(const struct store *s);
 
-/* A sink that wanted no more (410) is remembered as such over restarts. -ENOMEM. */
-int store_set_gone(struct store *s, store_id sink, bool gone) _must_check_;
-bool store_is_gone(const struct store *s, store_id sink);
+/* A sink that wanted no more (410) is remembered as such over restarts, by a mark of the caller's: below 2^63; 0: it wants more. -ENOMEM. */
+int store_set_gone(struct store *s, store_id sink, uint64_t mark) _must_check_;
+uint64_t store_get_gone(const struct store *s, store_id sink);
 
 /* The sinks that the configuration has now. What others are owed goes once it is older than the
  * retention. -ENOMEM. */

@@ -288,10 +288,14 @@ int store_set_cursor(struct store *s, store_id database, const struct cursor *c)
 	int r = 0;
 
 	assert(n);
-	if (c)
-		r = cursor_copy(&n->cursor, c);
-	else
+	if (!c) {
 		cursor_done(&n->cursor);
+	} else if (!cursor_has_position(c) && cursor_has_position(&n->cursor)) {
+		n->cursor.hidden = c->hidden;
+		c = &n->cursor;
+	} else {
+		r = cursor_copy(&n->cursor, c);
+	}
 	if (r < 0)
 		return error_fold(r);
 	n->cursor_set = true;
@@ -319,10 +323,14 @@ static int database_of(store_id *ret, struct store *s, const struct change *c,
 
 int store_owe(struct store *s, struct change *c, struct store_lane lane, uint64_t position)
 {
+	struct store_op *op;
 	store_id database;
 	int r;
 
 	assert(c->sequence > 0);
+	/* It came back from a spool that was lost before it was written. */
+	if (find_open(s, c, lane, position, &op))
+		return 0;
 	r = database_of(&database, s, c, lane);
 	if (r < 0)
 		return error_fold(r);

@@ -99,7 +99,7 @@ struct store_op {
 			bool none;
 		} cursor;
 		struct {
-			bool gone;
+			uint64_t gone;
 		} gone;
 		struct {
 			store_id *ids;
@@ -145,7 +145,7 @@ struct found_name {
 	enum store_names kind;
 	store_id id;
 	char *name;
-	bool gone;
+	uint64_t gone;
 };
 struct found_cursor {
 	char *database;
@@ -210,7 +210,8 @@ struct store_named {
 	char *name;
 	bool in_file; /* while a file's names are taken over */
 	/* A sink's. */
-	bool gone, gone_set; /* set: by the relay in this run, or read from the file */
+	uint64_t gone;
+	bool gone_set; /* by the relay in this run, or read from the file */
 	/* A database's. */
 	struct cursor cursor;
 	bool cursor_set;            /* likewise */

@@ -1,6 +1,7 @@
 """What sinks are owed outlives the daemon, has room beyond its memory, and is bounded."""
 
 import contextlib
+import json
 import os
 import random
 import signal
@@ -172,7 +173,20 @@ def test_a_sink_that_wanted_no_more_stays_so(some_pg, relay, stage, webhook):
     r.start()
     r.wait_log("disabled: the receiver wants no more", 2)
     s.table("b")
+    # Another option is a new chance while it runs, another address at a start, too.
     r.reload(sinks={"hook": hook_to(webhook, timeout="14s")})
+    wait_all({"one": s}, [webhook])
+    webhook.answers.append(410)
+    s.table("c")
+    r.wait_log("disabled: the receiver wants no more", 3)
+    r.stop()
+    r.config["sinks"]["hook"]["url"] += "?new"
+    r.start()
+    wait_all({"one": s}, [webhook])
+    r.stop()
+    r.config["sinks"]["hook"]["url"] = webhook.url
+    r.start()
+    s.table("d")
     wait_all({"one": s}, [webhook])
 
 
@@ -266,7 +280,7 @@ def test_a_damaged_spool(some_pg, relay, stage, webhook, when):
     s = stage(some_pg)
     webhook.default = 503
     r = relay(databases={"one": {**s.conf, "heartbeat": "200ms", "backoff": QUICK}}, sinks={"hook": hook_to(webhook)})
-    r.tolerate(UNWELL, "the spool was damaged", "may have been missed", "next try in", "the spool cannot", "were lost")
+    r.tolerate(UNWELL, "the spool was damaged", "may have been missed", "next try in", "the spool cannot")
     r.start()
     path = Path(r.path("state")) / "spool.db"
     for i in range(4):
@@ -360,6 +374,34 @@ def test_a_spool_that_somebody_removes(some_pg, relay, stage, webhook):
     # "before" may come again, ahead of "after" or behind it: as far as its delivery stood in the file only.
     wait_until(lambda: len(first_arrivals(webhook.received(), "one")) == 2 and resyncs(webhook.received()) == ["spool_lost"], "all that was changed")
     assert first_arrivals(webhook.received(), "one") == s.made
+    # Once all is read, no reload begins it anew.
+    r.wait_for(lambda: r.admin.database("one")["state"] == "listening" and r.admin.status()["spool"]["pending_bytes"] == 0, "it is over")
+    n = len(webhook.received())
+    r.config["databases"]["one"]["heartbeat"] = "29s"
+    r.reload()
+    s.table("last")
+    wait_all({"one": s}, [webhook])
+    assert len(webhook.received()) == n + 1
+
+
+def test_a_spool_that_is_lost_in_listen_mode(some_pg, relay, stage, webhook):
+    """What was owed of it cannot be had again, which is told; and of one that is away, with a journal or without, when it is back."""
+    plain, away, journal = stage(some_pg, extension=False), stage(some_pg, extension=False), stage(some_pg)
+    r = relay(databases={"plain": plain.conf, "away": away.conf, "journal": journal.conf}, sinks={"hook": hook_to(webhook)})
+    r.expect("^the spool was lost", "extension_missing").tolerate("may have been missed").start()
+    told = lambda name: resyncs(webhook.received(), name)  # noqa: E731
+    wait_until(lambda: told("plain") == told("away") == ["condition_began"], "what cannot be seen")
+    for name in ("away", "journal"):
+        r.command("pause", "database", name)
+        r.wait_for(lambda n=name: r.admin.database(n)["state"] == "paused", "it is paused")
+    os.unlink(Path(r.path("state")) / "spool.db")
+    notification = {"type": "ddl_command_end", "tag": "CREATE TABLE", "timestamp": "2025-11-07T12:34:56.789Z"}
+    plain.sql(f"SELECT pg_notify('schema_changed', '{json.dumps(notification)}')")
+    wait_until(lambda: told("plain") == ["condition_began", "listen_gap"], "a resync")
+    assert told("away") == ["condition_began"] and told("journal") == []
+    for name in ("away", "journal"):
+        r.command("resume", "database", name)
+    wait_until(lambda: told("away") == ["condition_began", "listen_gap"] and told("journal") == ["spool_lost"], "the others' resyncs")
 
 
 def test_a_state_directory_that_cannot_be_used(some_pg, relay, stage, webhook):

@@ -126,6 +126,21 @@ def test_history_and_dead_letters_give_way_before_debts(some_pg, relay, stage, w
     assert r.admin.get("/api/v1/changes", after=well.received()[0]["sequence"]).json()["incomplete"]
 
 
+def test_who_wants_no_resyncs(some_pg, relay, stage, webhooks):
+    stages = {name: stage(some_pg) for name in "abcde"}
+    down = webhooks(default=503)
+    r = relay(databases={n: s.conf for n, s in stages.items()}, sinks={"down": hook_to(down, match={"resync": False})}, spool=SMALL)
+    r.expect(f'sink "down": {FULL}: .*it wants no resyncs').tolerate('sink "down": .*next try in', AT_ONCE).start()
+    fill(stages, 300)
+    r.wait_log(f'sink "down": {FULL}')
+    down.default = 204
+    for s in stages.values():
+        s.table("last")
+    wait_until(lambda: all(first_arrivals(down.received(), n)[-1:] == s.made[-1:] for n, s in stages.items()), "the last ones", 60)
+    assert sum(len(s.made) - len(first_arrivals(down.received(), n)) for n, s in stages.items()) > 0
+    assert resyncs(down.received()) == []
+
+
 def test_a_smaller_spool_while_it_is_full(some_pg, relay, stage, webhooks):
     stages = {name: stage(some_pg) for name in "abcde"}
     down = webhooks(default=503)

@@ -492,6 +492,7 @@ static void assert_same_cursor(const struct cursor *a, const struct cursor *b)
 
 static void test_cursors(_unused_ void **state)
 {
+	struct cursor hidden = { .snapshot = NULL };
 	struct cursor c = {
 		.system_identifier = UINT64_MAX - 5,
 		.database_oid = UINT32_MAX,
@@ -507,6 +508,13 @@ static void test_cursors(_unused_ void **state)
 
 	assert_null(store_get_cursor(w->store, lane.database));
 	assert_int_equal(store_set_cursor(w->store, users, &c), 0);
+	assert_int_equal(store_set_cursor(w->store, lane.database, &c), 0);
+	/* One without a position takes none away. */
+	hidden.hidden = !c.hidden;
+	assert_int_equal(store_set_cursor(w->store, lane.database, &hidden), 0);
+	c.hidden = !c.hidden;
+	assert_same_cursor(store_get_cursor(w->store, lane.database), &c);
+	c.hidden = !c.hidden;
 	assert_int_equal(store_set_cursor(w->store, lane.database, &c), 0);
 	assert_same_cursor(store_get_cursor(w->store, lane.database), &c);
 	reopen();
@@ -558,18 +566,19 @@ static void test_gone(_unused_ void **state)
 {
 	store_id other = store_world_sink(w, "other");
 
-	assert_false(store_is_gone(w->store, lane.sink));
-	assert_int_equal(store_set_gone(w->store, lane.sink, true), 0);
-	assert_int_equal(store_set_gone(w->store, other, true), 0);
-	assert_int_equal(store_set_gone(w->store, other, false), 0);
-	assert_true(store_is_gone(w->store, lane.sink));
+	assert_false(store_get_gone(w->store, lane.sink));
+	assert_int_equal(store_set_gone(w->store, lane.sink, 1), 0);
+	assert_int_equal(store_set_gone(w->store, lane.sink, INT64_MAX), 0);
+	assert_int_equal(store_set_gone(w->store, other, 1), 0);
+	assert_int_equal(store_set_gone(w->store, other, 0), 0);
+	assert_true(store_get_gone(w->store, lane.sink) == INT64_MAX);
 	reopen();
-	assert_true(store_is_gone(w->store, lane.sink));
-	assert_false(store_is_gone(w->store, other));
-	assert_int_equal(store_set_gone(w->store, lane.sink, false), 0);
+	assert_true(store_get_gone(w->store, lane.sink) == INT64_MAX);
+	assert_false(store_get_gone(w->store, other));
+	assert_int_equal(store_set_gone(w->store, lane.sink, 0), 0);
 	reopen();
-	assert_false(store_is_gone(w->store, lane.sink));
-	assert_false(store_is_gone(w->store, 99));
+	assert_false(store_get_gone(w->store, lane.sink));
+	assert_false(store_get_gone(w->store, 99));
 }
 
 /* --- the loop --- */

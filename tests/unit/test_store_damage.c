@@ -204,13 +204,18 @@ static void assert_forgotten(const struct store_world *world_, store_id database
 	assert_true(c->oldest);
 }
 
-/* As the relay does: what is in memory is owed again, although the batch has some of it too. */
+/* As the relay does: what is in memory is owed again, although the batch has some of it too. The last is delivered before it
+ * is written. */
 static void owe_again(struct store_world *world_)
 {
+	struct change *last = in_memory[ARRAY_SIZE(in_memory) - 1];
+
 	assert_forgotten(world_, lane.database);
 	for (size_t i = 0; i < ARRAY_SIZE(in_memory); i++)
 		assert_int_equal(
 			store_owe(world_->store, in_memory[i], lane, in_memory[i]->sequence), 0);
+	assert_int_equal(
+		store_settle(world_->store, last, lane, last->sequence, STORE_DELIVERED, NULL), 0);
 }
 
 static void test_damage_while_running(_unused_ void **state)
@@ -221,7 +226,7 @@ static void test_damage_while_running(_unused_ void **state)
 	struct change *delivered = store_world_row(3), *given_up = store_world_row(4);
 	uint64_t last, pruned;
 
-	assert_int_equal(store_set_gone(w->store, gone, true), 0);
+	assert_int_equal(store_set_gone(w->store, gone, 1), 0);
 	for (unsigned int i = 0; i < 3; i++) {
 		in_memory[i] = store_world_row(i);
 		assert_int_equal(
@@ -257,12 +262,12 @@ static void test_damage_while_running(_unused_ void **state)
 	assert_forgotten(w, lane.database);
 	assert_forgotten(w, users);
 	assert_true(store_get_cursor(w->store, users)->hidden);
-	assert_true(store_is_gone(w->store, gone));
+	assert_true(store_get_gone(w->store, gone));
 	assert_true(store_next_sequence(w->store) > last);
 	assert_true(store_world_stats(w).pruned_through > pruned);
 	store_world_load(w, lane, 0, 10);
-	assert_int_equal(w->load.n, 3 + w->n_admitted);
-	for (unsigned int i = 0; i < 3; i++)
+	assert_int_equal(w->load.n, 2 + w->n_admitted);
+	for (unsigned int i = 0; i < 2; i++)
 		assert_true(w->load.items[i].position == in_memory[i]->sequence);
 	assert_int_equal(store_world_stats(w).n_dead_letters, 1);
 	store_world_close(w);

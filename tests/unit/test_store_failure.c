@@ -404,6 +404,7 @@ static void test_opened_late(_unused_ void **state)
 {
 	struct cursor old = { .install_id = "old", .snapshot = (char[]){ "1:2:" } };
 	struct cursor new = { .install_id = "new", .snapshot = (char[]){ "3:4:" } };
+	const struct cursor hidden = { .hidden = true };
 	store_id users = store_world_database(w, "users"), gone = store_world_sink(w, "gone");
 	uint64_t seq;
 
@@ -412,7 +413,7 @@ static void test_opened_late(_unused_ void **state)
 	seq = store_world_admit(w, store_world_row(2), false, other);
 	(void)store_world_admit(w, store_world_row_of("users", 3, 0), false,
 				(struct store_lane){ .sink = lane.sink, .database = users });
-	assert_int_equal(store_set_gone(w->store, gone, true), 0);
+	assert_int_equal(store_set_gone(w->store, gone, 1), 0);
 	assert_int_equal(store_set_cursor(w->store, lane.database, &old), 0);
 	assert_int_equal(store_set_cursor(w->store, users, &old), 0);
 	store_world_close(w);
@@ -434,6 +435,8 @@ static void test_opened_late(_unused_ void **state)
 	assert_null(store_get_cursor(w->store, users));
 	assert_true(store_world_admit(w, store_world_row(4), false, lane) > seq);
 	assert_int_equal(store_set_cursor(w->store, lane.database, &new), 0);
+	/* Where to go on nobody knows yet. */
+	assert_int_equal(store_set_cursor(w->store, users, &hidden), 0);
 	assert_int_equal(store_set_sinks(w->store, &lane.sink, 1), 0);
 	/* Not its own yet: the file may know it. */
 	(void)store_world_admit(w, store_world_row_of("users", 3, 0), true,
@@ -462,11 +465,16 @@ static void test_opened_late(_unused_ void **state)
 		1);
 	assert_string_equal(store_get_cursor(w->store, lane.database)->install_id, "new");
 	assert_string_equal(store_get_cursor(w->store, users)->install_id, "old");
-	assert_false(store_is_gone(w->store, gone));
-	assert_true(store_is_gone(w->store, store_world_sink(w, "gone")));
+	assert_string_equal(store_get_cursor(w->store, users)->snapshot, "1:2:");
+	assert_true(store_get_cursor(w->store, users)->hidden);
+	assert_false(store_get_gone(w->store, gone));
+	assert_true(store_get_gone(w->store, store_world_sink(w, "gone")));
 	/* And once more, by the file's numbers. */
 	store_world_close(w);
 	assert_int_equal(store_world_sql(w, "SELECT id FROM name WHERE name = 'orders'"), 1);
+	assert_int_equal(store_world_sql(w, "SELECT count(*) FROM cursor WHERE hidden AND "
+					    "snapshot = '1:2:' AND install_id = 'old'"),
+			 1);
 	store_world_open(w);
 	lane.sink = store_world_sink(w, "ui");
 	lane.database = store_world_database(w, "orders");

@@ -53,7 +53,7 @@ static void fill(void)
 	assert_int_equal(store_admit(w->store, c2, false, lane.database, &lane, 1), 0);
 	assert_int_equal(store_settle(w->store, c2, lane, c2->sequence, STORE_REJECTED, NULL), 0);
 	(void)change_unref(c2);
-	assert_int_equal(store_set_gone(w->store, store_world_sink(w, "audit"), true), 0);
+	assert_int_equal(store_set_gone(w->store, store_world_sink(w, "audit"), 1), 0);
 	assert_int_equal(store_set_cursor(w->store, lane.database, &c), 0);
 	store_world_flush(w);
 }

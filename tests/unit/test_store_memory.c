@@ -85,7 +85,7 @@ static void test_calls(_unused_ void **state)
 	WITHOUT_MEMORY(store_name(&lane.database, w->store, STORE_DATABASE, "orders"));
 	assert_string_equal(store_name_of(w->store, STORE_DATABASE, lane.database), "orders");
 	WITHOUT_MEMORY(store_set_sinks(w->store, &sink, 1));
-	WITHOUT_MEMORY(store_set_gone(w->store, sink, true));
+	WITHOUT_MEMORY(store_set_gone(w->store, sink, 1));
 	WITHOUT_MEMORY(store_admit(w->store, a, false, lane.database, &lane, 1));
 	assert_int_equal(w->n_admitted, 1);
 	store_world_flush(w);
@@ -109,7 +109,7 @@ static void test_calls(_unused_ void **state)
 	assert_int_equal(w->counts[0].n, 1);
 	assert_int_equal(w->load.n, 0);
 	assert_int_equal(store_world_stats(w).n_dead_letters, 1);
-	assert_true(store_is_gone(w->store, sink));
+	assert_true(store_get_gone(w->store, sink));
 	(void)change_unref(a);
 	(void)change_unref(b);
 	(void)change_unref(again);

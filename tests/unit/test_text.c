@@ -284,6 +284,14 @@ static void test_equal(_unused_ void **state)
 	assert_false(text_equal("x", "xy"));
 }
 
+/* The vectors of FNV's authors. */
+static void test_hash(_unused_ void **state)
+{
+	assert_true(text_hash("") == UINT64_C(0xcbf29ce484222325));
+	assert_true(text_hash("a") == UINT64_C(0xaf63dc4c8601ec8c));
+	assert_true(text_hash("foobar") == UINT64_C(0x85944171f73967e8));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -299,6 +307,7 @@ int main(void)
 		cmocka_unit_test(test_distance),
 		cmocka_unit_test(test_name),
 		cmocka_unit_test(test_equal),
+		cmocka_unit_test(test_hash),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
