@@ -186,10 +186,21 @@ static int process(struct spool *sp, struct store_batch *b)
 	}
 	if (r == SPOOL_E_DAMAGED)
 		r = begin_afresh(sp, b);
-	/* A file that fails in other ways than being full may be another one by now: look anew. */
-	if (r == SPOOL_E_FAILED)
-		spool_close(sp, true);
 	return r;
+}
+
+static int fail(struct spool *sp, struct store_batch *b, int failure)
+{
+	int r;
+
+	b->end = BATCH_FAILED;
+	memcpy(b->message, sp->message, sizeof(b->message));
+	/* While it is open: it may not be for long, and what it has is told by nobody else. */
+	r = spool_answer_failed(sp, b);
+	/* A file that fails in other ways than being full may be another one by now: look anew. */
+	if (failure == SPOOL_E_FAILED)
+		spool_close(sp, true);
+	return r < 0 ? error_fold(r) : 0;
 }
 
 void spool_process(struct spool *sp, struct store_batch *b)
@@ -199,11 +210,8 @@ void spool_process(struct spool *sp, struct store_batch *b)
 	b->message[0] = '\0';
 	b->full = false;
 	r = process(sp, b);
-	if (r > 0) {
-		b->end = BATCH_FAILED;
-		memcpy(b->message, sp->message, sizeof(b->message));
-		r = spool_answer_failed(sp, b);
-	}
+	if (r > 0)
+		r = fail(sp, b, r);
 	if (r < 0) {
 		b->end = BATCH_ERROR;
 		b->error = r;

@@ -1,9 +1,12 @@
 /*
  * What can be answered although nothing can be written: a file on a full disk can still be read, and
  * what is not in it stands in the batch that has failed. So what sinks are owed goes on being delivered,
- * and a journal that is read again goes on. Where the file cannot even be opened, counts wait; loads and
- * look-ups only for a while: then a lane is owed what the batch says, and no id counts as known, for
- * better twice than not at all.
+ * and a journal that is read again goes on.
+ *
+ * Where the file cannot even be opened, counts wait, and so do loads of which it may have something: a lane
+ * that is told less than it is owed never asks for the rest. Others are answered from the batch. Look-ups
+ * wait for a while only; then no id counts as known, for better twice than not at all. Nobody knows what a
+ * file has that has never been opened in this run: loads wait for it as long as look-ups do.
  */
 
 #include <sqlite3.h>
@@ -358,9 +361,9 @@ int spool_answer_failed(struct spool *sp, struct store_batch *b)
 
 	if (sp->db)
 		r = find_names(sp, b);
-	if (r == 0 && b->answer && (sp->db || b->blind)) {
+	if (r == 0 && b->answer) {
 		list_for_each_entry(op, &b->ops, link) {
-			if (op->kind == OP_LOAD)
+			if (op->kind == OP_LOAD && (sp->db || op->load.after >= b->in_file))
 				r = answer_load(sp, b, op);
 			else if (op->kind == OP_COUNT && sp->db)
 				r = answer_count(sp, b, op);

@@ -364,7 +364,7 @@ static void adopt_numbers(struct store *s, const struct store_meta *m)
 {
 	/* What was reserved in this run needs no leap. */
 	if (!s->opened || m->reserved > s->reserved)
-		s->sequence = MAX(s->sequence, m->reserved);
+		s->sequence = s->in_file = MAX(s->sequence, m->reserved);
 	/* A new one has no history. */
 	if (m->reserved == 0 && s->pruned_through == 0)
 		s->pruned_through = s->first;

@@ -123,6 +123,8 @@ static void hand_over(struct store *s)
 	b->answer = s->pending_bytes < LIMIT_STORE_PENDING / 2 || s->full;
 	b->blind = s->health == STORE_FAILING &&
 		   usec_sub(loop_now(s->loop), s->failing_since) >= STORE_PATIENCE;
+	b->sequence = s->sequence;
+	b->in_file = s->opened || b->blind ? s->in_file : UINT64_MAX;
 	store_fill_meta(s, &b->meta);
 	s->meta_dirty = false;
 	s->tidy = false;
@@ -225,6 +227,7 @@ static int land_ran(struct store *s)
 	int r, worst = 0;
 
 	s->last_commit = loop_now(s->loop);
+	s->in_file = b->sequence;
 	s->full = b->full;
 	s->size = b->size;
 	s->n_dead = b->n_dead;

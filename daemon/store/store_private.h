@@ -175,6 +175,8 @@ struct store_batch {
 	usec_t now, realtime; /* store_now(), CLOCK_REALTIME */
 	uint64_t bytes;       /* what the loop has counted */
 	struct store_meta meta;
+	uint64_t sequence; /* the last one given: no position in the batch is above it */
+	uint64_t in_file;  /* no position in the file only is above it */
 	bool write_meta;
 	bool tidy;   /* what is too old goes, a slice of it */
 	bool answer; /* loads and counts, even if it fails */
@@ -237,6 +239,7 @@ struct store {
 
 	uint64_t sequence; /* the last one given */
 	uint64_t first;    /* ... before this run */
+	uint64_t in_file;  /* what is owed above this position is in memory */
 	uint64_t reserved, pruned_through;
 	bool opened; /* a file has been, once */
 	usec_t clock_then, monotonic_then;

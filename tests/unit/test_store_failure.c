@@ -242,6 +242,67 @@ static void test_loads_while_failing(_unused_ void **state)
 		(void)change_unref(c[i]);
 }
 
+/* Longer than anybody waits for a file that has never been opened. */
+static void fail_for_a_while(void)
+{
+	for (unsigned int i = 0; i < 8; i++) {
+		uint64_t n = store_world_stats(w).n_batches;
+
+		fake_clock_advance(USEC_PER_SEC);
+		store_world_until(w, store_world_stats(w).n_batches > n);
+	}
+	assert_int_equal(store_world_stats(w).health, STORE_FAILING);
+}
+
+/* However long nothing can be written, what is in the file is owed. */
+static void test_loads_long_while_failing(_unused_ void **state)
+{
+	for (unsigned int i = 0; i < 3; i++)
+		(void)store_world_admit(w, store_world_row(i), false, lane);
+	store_world_flush(w);
+	fake_vfs_fail(FAKE_VFS_WRITE, SQLITE_IOERR_WRITE, 0);
+	(void)store_world_admit(w, store_world_row(3), false, lane);
+	until_failing();
+	fail_for_a_while();
+	fake_clock_advance(USEC_PER_SEC);
+	store_world_load(w, lane, 0, 10);
+	assert_loaded(4, (const unsigned int[]){ 0, 1, 2, 3 });
+	assert_false(w->load.more);
+	fake_clock_advance(USEC_PER_SEC);
+	assert_int_equal(store_world_owed(w, lane), 4);
+	assert_int_equal(store_world_stats(w).health, STORE_FAILING);
+	heal();
+	assert_int_equal(store_world_owed(w, lane), 4);
+}
+
+/* Whoever may be owed something that is in the file waits for it; whoever is not goes on from memory. */
+static void test_loads_while_it_cannot_be_opened(_unused_ void **state)
+{
+	uint64_t in_file = 0;
+	unsigned int n;
+
+	for (unsigned int i = 0; i < 3; i++)
+		in_file = store_world_admit(w, store_world_row(i), false, lane);
+	store_world_flush(w);
+	fake_vfs_fail(FAKE_VFS_WRITE | FAKE_VFS_OPEN, SQLITE_CANTOPEN, 0);
+	(void)store_world_admit(w, store_world_row(3), false, lane);
+	(void)store_world_admit(w, store_world_row(4), false, lane);
+	until_failing();
+	n = w->n_loads;
+	assert_int_equal(store_load(w->store, lane, 0, 10, UINT64_MAX), 0);
+	fail_for_a_while();
+	assert_int_equal(w->n_loads, n);
+	fake_clock_advance(USEC_PER_SEC);
+	store_world_load(w, lane, in_file, 10);
+	assert_loaded(2, (const unsigned int[]){ 3, 4 });
+	fail_for_a_while();
+	assert_int_equal(w->n_loads, n + 1);
+	heal();
+	store_world_until(w, w->n_loads == n + 2);
+	assert_loaded(5, (const unsigned int[]){ 0, 1, 2, 3, 4 });
+	assert_false(w->load.more);
+}
+
 static void test_journal_read_again_while_failing(_unused_ void **state)
 {
 	(void)store_world_admit(w, store_world_row(1), false, lane);
@@ -653,6 +714,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_settled_while_under_way, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_settled_while_failing, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_loads_while_failing, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_loads_long_while_failing, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_loads_while_it_cannot_be_opened, set_up,
+						tear_down),
 		cmocka_unit_test_setup_teardown(test_journal_read_again_while_failing, set_up,
 						tear_down),
 		cmocka_unit_test_setup_teardown(test_the_order_behind_a_look_up_that_fails, set_up,
