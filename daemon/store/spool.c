@@ -34,6 +34,20 @@
 
 /* --- one batch -------------------------------------------------------------------------------------- */
 
+/* The log may be complete, though nobody knows whether it has reached the disk: whoever opens the file next
+ * may find all of the batch in it. */
+static void doubt(const struct spool *sp, struct store_batch *b)
+{
+	struct store_op *op;
+
+	if (sqlite3_extended_errcode(sp->db) != SQLITE_IOERR_FSYNC)
+		return;
+	list_for_each_entry(op, &b->ops, link) {
+		if (op->kind == OP_CHANGE)
+			op->owed.written = true;
+	}
+}
+
 static int run_ops(struct spool *sp, struct store_batch *b)
 {
 	struct store_op *op;
@@ -52,7 +66,12 @@ static int run_ops(struct spool *sp, struct store_batch *b)
 	r = spool_prune(sp, b);
 	if (r == 0 && (b->write_meta || sp->pruned_through > b->meta.pruned_through))
 		r = spool_write_meta(sp, b);
-	return r ? r : spool_run(sp, SQL_COMMIT);
+	if (r)
+		return r;
+	r = spool_run(sp, SQL_COMMIT);
+	if (r)
+		doubt(sp, b);
+	return r;
 }
 
 /* The reason stays. */

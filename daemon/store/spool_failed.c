@@ -292,15 +292,25 @@ static int find_delivery(struct spool *sp, struct store_lane lane, uint64_t posi
 	return 0;
 }
 
-static int count_owed(struct store_op *op, const struct store_op *change)
+static int count_owed(struct spool *sp, struct store_op *op, const struct store_op *change)
 {
 	struct store_count *c;
+	bool there = false;
+	uint64_t bytes;
 	int r;
 
 	for (size_t i = 0; i < change->owed.n; i++) {
 		const struct op_delivery *d = &change->owed.deliveries[i];
 
 		if (d->settled || d->lane.sink != op->lane.sink)
+			continue;
+		if (change->owed.written) {
+			r = find_delivery(sp, d->lane, d->position, &there, &bytes);
+			if (r)
+				return r;
+		}
+		/* It has been counted. */
+		if (there)
 			continue;
 		r = count_lane(op, d->lane, &c);
 		if (r < 0)
@@ -341,7 +351,7 @@ static int answer_count(struct spool *sp, const struct store_batch *b, struct st
 		if (r || other == op)
 			break;
 		if (other->kind == OP_CHANGE)
-			r = count_owed(op, other);
+			r = count_owed(sp, op, other);
 		else if (other->kind == OP_SETTLE && other->lane.sink == op->lane.sink)
 			r = count_settled(sp, op, other);
 	}

@@ -313,12 +313,14 @@ static int run_removals(struct spool *sp, struct store_batch *b)
 			return r;
 	}
 	list_for_each_entry(op, &b->ops, link) {
-		if (op->kind == OP_CHANGE && op->change->kind == CHANGE_RESYNC)
-			r = spool_write(sp, op);
+		if (op->kind != OP_CHANGE || op->change->kind != CHANGE_RESYNC)
+			continue;
+		r = spool_write(sp, op);
 		if (r)
-			break;
+			return r;
+		op->owed.written = true;
 	}
-	return r;
+	return 0;
 }
 
 bool spool_is_at_limit(struct spool *sp, const struct store_batch *b)

@@ -13,7 +13,7 @@
  *   damaged) comes back whole and goes before the next; meanwhile the relay delivers from memory.
  * - Changes and the cursor that covers them are in the same or an earlier batch than the cursor.
  * - What a sink has got before its batch went is not written as owed: store_settle() takes it out of the
- *   open batch.
+ *   open batch. Where some of a batch may be in the file although it failed, it is taken out of the file, too.
  * - (database, id) is unique among changes from journals.
  * - A sequence is never given twice: numbers are reserved in the file, a block ahead; a spool begins at
  *   the greater of what was reserved and the Unix time in µs.

@@ -396,6 +396,13 @@ static int settle_new(struct store_op **ret, struct store *s, struct change *c,
 	return 0;
 }
 
+/* What it settles was found in the open batch. Nobody will look for that once more: the payload must not stay for it. */
+static void let_go_of_change(struct store_op *settle)
+{
+	if (!settle->settle.dead)
+		settle->change = change_unref(settle->change);
+}
+
 int store_settle(struct store *s, struct change *c, struct store_lane lane, uint64_t position,
 		 enum store_outcome outcome, const struct store_verdict *v)
 {
@@ -404,10 +411,12 @@ int store_settle(struct store *s, struct change *c, struct store_lane lane, uint
 	struct op_delivery *d = find_open(s, c, lane, position, &owed);
 	int r;
 
-	if (!d || dead) {
+	if (!d || dead || owed->owed.written) {
 		r = settle_new(&op, s, c, lane, position, outcome, v);
 		if (r < 0)
 			return error_fold(r);
+		if (d)
+			let_go_of_change(op);
 		store_put(s, op, false);
 	}
 	if (d) {
@@ -478,7 +487,9 @@ void store_merge(struct store *s, struct list *newer)
 			owed->owed.n_owed--;
 			owed->owed.n_dead += op->settle.dead != NULL;
 		}
-		if (op->kind == OP_ATTEMPT || !op->settle.dead)
+		if (op->kind == OP_ATTEMPT || (!op->settle.dead && !owed->owed.written))
 			store_take_out(s, op);
+		else
+			let_go_of_change(op);
 	}
 }

@@ -34,7 +34,7 @@ struct op_delivery {
 	uint64_t position;
 	usec_t since;
 	unsigned int attempts, rejections;
-	bool settled; /* before it was written: it is never owed */
+	bool settled; /* before its batch was written: it is not owed by that any more */
 };
 
 /* A dead letter to be. */
@@ -82,6 +82,7 @@ struct store_op {
 			usec_t taken;
 			size_t n, n_owed,
 				n_dead; /* n_owed: that are not settled; n_dead: dead letters */
+			bool written;   /* it may be in the file, though its batch has failed */
 			struct op_delivery *deliveries;
 		} owed;
 		struct {

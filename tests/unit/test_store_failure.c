@@ -187,6 +187,45 @@ static void test_settled_while_failing(_unused_ void **state)
 	assert_int_equal(store_world_sql(w, "SELECT status FROM dead_letter"), 400);
 }
 
+/* The log may have all of a batch that failed, which is found when the file is opened anew: what has been settled
+ * since is owed no more. */
+static void test_settled_after_a_sync_error(_unused_ void **state)
+{
+	struct change *c[3];
+	uint64_t n;
+
+	fake_vfs_fail(FAKE_VFS_SYNC, SQLITE_IOERR_FSYNC, 0);
+	for (unsigned int i = 0; i < 3; i++) {
+		c[i] = store_world_row(i);
+		assert_int_equal(store_admit(w->store, c[i], false, lane.database, &lane, 1), 0);
+	}
+	until_failing();
+	assert_int_equal(store_settle(w->store, c[0], lane, c[0]->sequence, STORE_DELIVERED, NULL),
+			 0);
+	/* The file has been opened, and the thread has them once more. */
+	n = store_world_stats(w).n_batches;
+	fake_vfs_hold(FAKE_VFS_SYNC);
+	fake_clock_advance(USEC_PER_SEC);
+	store_world_until(w, store_world_stats(w).n_batches > n && store_world_stats(w).busy_since);
+	fake_vfs_await_held();
+	assert_int_equal(store_settle(w->store, c[1], lane, c[1]->sequence, STORE_DELIVERED, NULL),
+			 0);
+	fake_vfs_release();
+	store_world_until(w, store_world_stats(w).n_batches > n + 1);
+	fake_clock_advance(USEC_PER_SEC);
+	assert_int_equal(store_world_owed(w, lane), 1);
+	assert_int_equal(store_world_stats(w).health, STORE_FAILING);
+	heal();
+	assert_int_equal(store_world_owed(w, lane), 1);
+	store_world_load(w, lane, 0, 10);
+	assert_loaded(1, (const unsigned int[]){ 2 });
+	for (unsigned int i = 0; i < 3; i++)
+		(void)change_unref(c[i]);
+	store_world_close(w);
+	assert_int_equal(store_world_sql(w, "SELECT count(*) FROM delivery"), 1);
+	assert_int_equal(store_world_sql(w, "SELECT count(*) FROM change"), 3);
+}
+
 /* --- what is answered meanwhile --- */
 
 static void test_loads_while_failing(_unused_ void **state)
@@ -713,6 +752,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_fails_in_the_middle, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_settled_while_under_way, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_settled_while_failing, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_settled_after_a_sync_error, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_loads_while_failing, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_loads_long_while_failing, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_loads_while_it_cannot_be_opened, set_up,

@@ -397,18 +397,17 @@ static void test_full(_unused_ void **state)
 		(void)change_unref(all[i]);
 }
 
-/* One batch brings more than there is room for: it fails as a whole, and what is dropped makes room. */
-static void test_more_than_there_is_room_for(_unused_ void **state)
-{
-	struct change *all[1200];
-	uint64_t owed;
+#define TOO_MANY 1200u
 
+/* One batch brings more than there is room for. */
+static void overfill(struct change *all[TOO_MANY])
+{
 	small(MIB);
 	for (unsigned int i = 0; i < 100; i++)
 		(void)store_world_admit(w, store_world_row_of("orders", 5000 + i, 1000), false,
 					nobody);
 	store_world_flush(w);
-	for (unsigned int i = 0; i < 1200; i++) {
+	for (unsigned int i = 0; i < TOO_MANY; i++) {
 		all[i] = store_world_row_of("orders", i, 1000);
 		assert_int_equal(store_admit(w->store, all[i], false, lane.database, &lane, 1), 0);
 	}
@@ -416,17 +415,75 @@ static void test_more_than_there_is_room_for(_unused_ void **state)
 	assert_non_null(strstr(w->message, "max_size"));
 	assert_true(store_is_full(w->store));
 	assert_true(w->n_rooms > 0);
-	for (unsigned int i = 0; i < 800; i++)
+}
+
+/* All but 400 of them are dropped. */
+static void give_way(struct change *all[TOO_MANY])
+{
+	for (unsigned int i = 0; i < TOO_MANY - 400; i++)
 		assert_int_equal(
 			store_settle(w->store, all[i], lane, all[i]->sequence, STORE_DROPPED, NULL),
 			0);
 	fake_clock_advance(USEC_PER_SEC);
 	store_world_until(w, store_world_stats(w).health == STORE_HEALTHY);
 	store_world_flush(w);
-	owed = store_world_owed(w, lane);
-	assert_int_equal(owed, 400);
-	for (unsigned int i = 0; i < 1200; i++)
+	for (unsigned int i = 0; i < TOO_MANY; i++)
 		(void)change_unref(all[i]);
+}
+
+/* It fails as a whole, and what is dropped makes room. */
+static void test_more_than_there_is_room_for(_unused_ void **state)
+{
+	struct change *all[TOO_MANY];
+
+	overfill(all);
+	give_way(all);
+	assert_int_equal(store_world_owed(w, lane), 400);
+}
+
+static struct change *owe_resync(const char *database, struct store_lane to)
+{
+	struct change *c;
+	char id[37];
+
+	change_random_id(id);
+	assert_int_equal(
+		change_new_resync(&c, database, RESYNC_DELIVERIES_DROPPED, id, clock_realtime()),
+		0);
+	c->sequence = store_next_sequence(w->store);
+	assert_int_equal(store_owe(w->store, c, to, c->sequence), 0);
+	return c;
+}
+
+/* Once more with the thread, and not written. */
+static void fail_again(void)
+{
+	uint64_t n = store_world_stats(w).n_batches;
+
+	fake_clock_advance(USEC_PER_SEC);
+	store_world_until(w, store_world_stats(w).n_batches > n);
+	assert_int_equal(store_world_stats(w).health, STORE_FAILING);
+}
+
+/* A resync is written before all else; delivered from memory meanwhile it is owed no more. */
+static void test_resync_is_settled(_unused_ void **state)
+{
+	struct change *all[TOO_MANY], *first, *second;
+
+	overfill(all);
+	first = owe_resync("orders", lane);
+	second = owe_resync("orders", lane);
+	fail_again();
+	assert_int_equal(
+		store_settle(w->store, first, lane, first->sequence, STORE_DELIVERED, NULL), 0);
+	fail_again();
+	give_way(all);
+	assert_int_equal(store_world_owed(w, lane), 401);
+	store_world_load(w, lane, first->sequence - 1, 10);
+	assert_int_equal(w->load.n, 1);
+	assert_string_equal(w->load.items[0].change->id, second->id);
+	(void)change_unref(first);
+	(void)change_unref(second);
 }
 
 /* What is settled frees the room that others in the same batch need. */
@@ -544,6 +601,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_full, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_more_than_there_is_room_for, set_up,
 						tear_down),
+		cmocka_unit_test_setup_teardown(test_resync_is_settled, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_settled_makes_room, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_spared_is_gone, set_up, tear_down),
 	};
