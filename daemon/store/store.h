@@ -175,7 +175,7 @@ int store_owe(struct store *s, struct change *c, struct store_lane lane,
  * -ENOMEM. */
 int store_settle(struct store *s, struct change *c, struct store_lane lane, uint64_t position,
 		 enum store_outcome outcome, const struct store_verdict *v) _must_check_;
-/* It was tried, and stays owed. -ENOMEM. */
+/* It was tried, and stays owed. (While the spool is failing the file is not told of that.) -ENOMEM. */
 int store_note_attempt(struct store *s, struct change *c, struct store_lane lane, uint64_t position,
 		       unsigned int attempts, unsigned int rejections) _must_check_;
 

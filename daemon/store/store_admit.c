@@ -440,6 +440,9 @@ int store_note_attempt(struct store *s, struct change *c, struct store_lane lane
 		d->rejections = rejections;
 		return 0;
 	}
+	/* Two counters are not worth the memory, which is all that there is for now: the next attempt tells. */
+	if (s->health == STORE_FAILING)
+		return 0;
 	r = op_new(&op, OP_ATTEMPT, c->store_op ? c : NULL);
 	if (r < 0)
 		return error_fold(r);

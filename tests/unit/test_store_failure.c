@@ -489,6 +489,28 @@ static void test_cursors_do_not_pile_up(_unused_ void **state)
 	assert_int_equal(store_world_sql(w, "SELECT row_id FROM cursor"), 29);
 }
 
+static void test_attempts_do_not_pile_up(_unused_ void **state)
+{
+	struct change *c = store_world_row(1);
+	uint64_t before;
+
+	assert_int_equal(store_admit(w->store, c, false, lane.database, &lane, 1), 0);
+	store_world_flush(w);
+	fake_vfs_fail(FAKE_VFS_WRITE, SQLITE_FULL, 0);
+	(void)store_world_admit(w, store_world_row(2), false, lane);
+	until_failing();
+	before = store_world_stats(w).pending_bytes;
+	for (unsigned int i = 1; i <= 30; i++)
+		assert_int_equal(store_note_attempt(w->store, c, lane, c->sequence, i, 0), 0);
+	assert_true(store_world_stats(w).pending_bytes == before);
+	heal();
+	assert_int_equal(store_note_attempt(w->store, c, lane, c->sequence, 31, 1), 0);
+	store_world_load(w, lane, 0, 1);
+	assert_int_equal(w->load.items[0].attempts, 31);
+	assert_int_equal(w->load.items[0].rejections, 1);
+	(void)change_unref(c);
+}
+
 /* --- a spool that cannot be opened --- */
 
 static void move(const char *from, const char *to)
@@ -764,6 +786,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_queries_while_failing, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_memory_is_bounded, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_cursors_do_not_pile_up, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_attempts_do_not_pile_up, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_opened_late, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_never_opened, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_used_by_another, set_up, tear_down),
