@@ -298,7 +298,8 @@ int spool_prune(struct spool *sp, struct store_batch *b)
 
 /* What is settled leaves first, ahead of what stands before it in the batch; unless a count stands
  * there, which must not miss it. With it go the resyncs that stand for what was dropped: the batch
- * itself may not be written before a crash. (Dead letters stay for that reason; they give way anyhow.) */
+ * itself may not be written before a crash. (Dead letters stay for that reason; they give way anyhow.)
+ * Before them go the names that they need; what is settled of a name that has no number yet is in no file. */
 static int run_removals(struct spool *sp, struct store_batch *b)
 {
 	struct store_op *op;
@@ -308,6 +309,12 @@ static int run_removals(struct spool *sp, struct store_batch *b)
 		if (op->kind == OP_COUNT)
 			break;
 		if (op->kind == OP_SETTLE && !op->settle.dead)
+			r = spool_write(sp, op);
+		if (r)
+			return r;
+	}
+	list_for_each_entry(op, &b->ops, link) {
+		if (op->kind == OP_NAME)
 			r = spool_write(sp, op);
 		if (r)
 			return r;

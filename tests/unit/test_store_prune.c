@@ -486,6 +486,26 @@ static void test_resync_is_settled(_unused_ void **state)
 	(void)change_unref(second);
 }
 
+/* ... and its database has its name then. */
+static void test_resync_of_a_new_database(_unused_ void **state)
+{
+	struct change *all[TOO_MANY], *resync;
+	struct store_lane to = { .sink = lane.sink };
+
+	overfill(all);
+	to.database = store_world_database(w, "users");
+	resync = owe_resync("users", to);
+	fail_again();
+	give_way(all);
+	store_world_load(w, to, 0, 10);
+	assert_int_equal(w->n_resets, 0);
+	assert_int_equal(w->load.n, 1);
+	assert_string_equal(w->load.items[0].change->id, resync->id);
+	assert_string_equal(w->load.items[0].change->database, "users");
+	(void)change_unref(resync);
+	assert_int_equal(count("SELECT count(*) FROM delivery WHERE database = 0"), 0);
+}
+
 /* What is settled frees the room that others in the same batch need. */
 static void test_settled_makes_room(_unused_ void **state)
 {
@@ -602,6 +622,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_more_than_there_is_room_for, set_up,
 						tear_down),
 		cmocka_unit_test_setup_teardown(test_resync_is_settled, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_resync_of_a_new_database, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_settled_makes_room, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_spared_is_gone, set_up, tear_down),
 	};
