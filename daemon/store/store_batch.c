@@ -422,11 +422,12 @@ int store_batch_init(struct store *s, const char *path)
 	return 0;
 }
 
-/* One batch after another until nothing is left, or something fails. */
+/* One batch after another until nothing is left, or something fails from now on. */
 static bool run_out(struct store *s)
 {
 	bool again = true;
 
+	s->resting = false;
 	for (unsigned int i = 0; i < STOP_BATCHES && again; i++) {
 		if (!s->flying) {
 			hand_over(s);

@@ -1,12 +1,10 @@
 #include "unit.h"
 
-#include <signal.h>
 #include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/limits.h"
@@ -690,80 +688,6 @@ static void test_directory(_unused_ void **state)
 	assert_non_null(strstr(w->message, "No such file"));
 }
 
-/* --- the end --- */
-
-static void test_stop_while_failing(_unused_ void **state)
-{
-	fake_vfs_fail(FAKE_VFS_WRITE, SQLITE_FULL, 0);
-	(void)store_world_admit(w, store_world_row(1), false, lane);
-	until_failing();
-	store_world_close(w);
-	/* Healed in the meantime, it is written. */
-	fake_vfs_heal();
-	store_world_open(w);
-	fake_vfs_fail(FAKE_VFS_WRITE, SQLITE_FULL, 0);
-	(void)store_world_admit(w, store_world_row(2), false, lane);
-	until_failing();
-	fake_vfs_heal();
-	store_world_close(w);
-	assert_int_equal(store_world_sql(w, "SELECT count(*) FROM delivery"), 1);
-}
-
-/* All that the stop finds is written: what waits, what is under way, what waits for its answer. */
-static void test_stop_writes_all(_unused_ void **state)
-{
-	struct cursor c = { .install_id = "i", .snapshot = (char[]){ "1:2:" } };
-
-	(void)store_world_admit(w, store_world_row(1), false, lane);
-	store_world_flush(w);
-	fake_vfs_hold(FAKE_VFS_SYNC);
-	(void)store_world_admit(w, store_world_row(2), true, lane);
-	store_world_until(w, store_world_stats(w).busy_since != 0);
-	for (unsigned int i = 1; i < 6; i++)
-		(void)store_world_admit(w, store_world_row(i), i < 4, lane);
-	assert_int_equal(store_set_cursor(w->store, lane.database, &c), 0);
-	store_world_forget(w);
-	fake_vfs_release();
-	store_world_close(w);
-	assert_int_equal(w->n_admitted, 0);
-	assert_int_equal(store_world_sql(w, "SELECT count(*) FROM delivery"), 5);
-	assert_int_equal(store_world_sql(w, "SELECT count(*) FROM cursor"), 1);
-	store_world_open(w);
-	store_world_load(w, lane, 0, 10);
-	assert_loaded(5, (const unsigned int[]){ 1, 2, 3, 4, 5 });
-}
-
-/* In a process of its own: what is left to the thread is never freed. */
-static void test_stop_while_the_disk_hangs(_unused_ void **state)
-{
-	int status;
-	pid_t pid;
-
-	store_world_close(w);
-	pid = fork();
-	assert_true(pid >= 0);
-	if (pid == 0) {
-		usec_t began;
-
-		store_world_open(w);
-		fake_vfs_hold(FAKE_VFS_SYNC);
-		(void)store_world_admit(w, store_world_row(1), false, lane);
-		store_world_until(w, store_world_stats(w).busy_since != 0);
-		fake_vfs_await_held();
-		(void)store_world_admit(w, store_world_row(2), false, lane);
-		began = clock_monotonic();
-		store_world_close(w);
-		fake_vfs_release();
-		/* Whatever looks for leaks at an exit finds none at this one. */
-		if (clock_monotonic() - began >= USEC_PER_SEC)
-			(void)raise(SIGKILL);
-		_exit(1);
-	}
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	assert_true(WIFSIGNALED(status));
-	assert_int_equal(WTERMSIG(status), SIGKILL);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -791,9 +715,6 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_never_opened, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_used_by_another, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_directory, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_stop_while_failing, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_stop_writes_all, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_stop_while_the_disk_hangs, set_up, tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
