@@ -378,10 +378,15 @@ void spool_give(struct spool *sp, struct store_batch *b)
 bool spool_wait(struct spool *sp, usec_t patience)
 {
 	struct pollfd p = { .fd = sp->back_fd, .events = POLLIN };
+	usec_t until = clock_boottime() + patience;
 	uint64_t count;
+	int n;
 
-	return poll(&p, 1, (int)(patience / USEC_PER_MSEC)) > 0 &&
-	       read(sp->back_fd, &count, sizeof(count)) > 0;
+	/* A signal does not end it. */
+	do
+		n = poll(&p, 1, (int)(usec_sub(until, clock_boottime()) / USEC_PER_MSEC));
+	while (n < 0 && errno == EINTR);
+	return n > 0 && read(sp->back_fd, &count, sizeof(count)) > 0;
 }
 
 static void quit(struct spool *sp)

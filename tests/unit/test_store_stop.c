@@ -1,5 +1,7 @@
 #include "unit.h"
 
+#include <pthread.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <sqlite3.h>
 #include <sys/wait.h>
@@ -87,6 +89,47 @@ static void test_stop_writes_all(_unused_ void **state)
 	assert_int_equal(w->load.n, 5);
 }
 
+static sem_t heard;
+
+static void on_signal(_unused_ int signo)
+{
+	(void)sem_post(&heard);
+}
+
+/* Some of them come while it waits. */
+static void *disturb(void *userdata)
+{
+	const pthread_t *whom = userdata;
+
+	for (unsigned int i = 0; i < 100; i++) {
+		(void)pthread_kill(*whom, SIGUSR1);
+		(void)sem_wait(&heard);
+	}
+	fake_vfs_release();
+	return NULL;
+}
+
+static void test_stop_with_signals(_unused_ void **state)
+{
+	const struct sigaction action = { .sa_handler = on_signal };
+	struct sigaction before;
+	pthread_t self = pthread_self(), thread;
+
+	assert_int_equal(sem_init(&heard, 0, 0), 0);
+	assert_int_equal(sigaction(SIGUSR1, &action, &before), 0);
+	fake_vfs_hold(FAKE_VFS_SYNC);
+	(void)store_world_admit(w, store_world_row(1), false, lane);
+	store_world_until(w, store_world_stats(w).busy_since != 0);
+	fake_vfs_await_held();
+	(void)store_world_admit(w, store_world_row(2), false, lane);
+	assert_int_equal(pthread_create(&thread, NULL, disturb, &self), 0);
+	store_world_close(w);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	assert_int_equal(sigaction(SIGUSR1, &before, NULL), 0);
+	(void)sem_destroy(&heard);
+	assert_int_equal(store_world_sql(w, "SELECT count(*) FROM delivery"), 2);
+}
+
 /* In a process of its own: what is left to the thread is never freed. */
 static void test_stop_while_the_disk_hangs(_unused_ void **state)
 {
@@ -124,6 +167,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_stop_while_failing, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_stop_after_a_failure, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_stop_writes_all, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_stop_with_signals, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_stop_while_the_disk_hangs, set_up, tear_down),
 	};
 
