@@ -549,9 +549,9 @@ struct sink *sink_free(struct sink *s)
 	return NULL;
 }
 
-/* With the new configuration; closed. A new address deserves a new chance: with a probe first where
- * the old one was unwell. */
-static int sink_reopen(struct sink *s, bool resume)
+/* With the new configuration; closed, and PAUSED where that says so. A new address deserves a new
+ * chance: with a probe first where the old one was unwell. */
+static int sink_reopen(struct sink *s)
 {
 	enum sink_state was = s->state;
 	enum sink_state next = SINK_PROBING;
@@ -567,7 +567,7 @@ static int sink_reopen(struct sink *s, bool resume)
 	}
 	sink_wake_resting(s);
 	backoff_reset(&s->backoff);
-	if (was == SINK_PAUSED && !resume) {
+	if (s->conf->paused) {
 		k = sink_open(s);
 		return k < 0 ? error_fold(k) : 0;
 	}
@@ -590,12 +590,11 @@ int sink_reconfigure(struct sink *s, const struct sink_conf *conf)
 {
 	const struct sink_conf *old = s->conf;
 	bool reopen = !sink_conf_equal_transport(old, conf);
-	bool pause = conf->paused && !old->paused;
-	bool resume = !conf->paused && old->paused, one;
+	bool one;
 	int r = 0;
 
 	/* Told while it is still open. One that is gone stays so without a new address. */
-	if (s->state == SINK_GONE ? reopen && conf->paused : pause && s->state != SINK_PAUSED)
+	if (conf->paused && (s->state == SINK_GONE ? reopen : s->state != SINK_PAUSED))
 		sink_set_state(s, SINK_PAUSED, NULL);
 	if (reopen)
 		sink_close(s);
@@ -607,8 +606,8 @@ int sink_reconfigure(struct sink *s, const struct sink_conf *conf)
 		backoff_init(&s->backoff, BACKOFF_DOUBLING, conf->backoff.initial,
 			     conf->backoff.max);
 	if (reopen)
-		r = sink_reopen(s, resume);
-	else if (resume)
+		r = sink_reopen(s);
+	else if (!conf->paused)
 		sink_resume(s);
 	loop_defer(s->env->loop, &s->dispatch);
 	return error_fold(r);

@@ -8,7 +8,8 @@
  *	OPEN	   what is due is submitted
  *	BACKOFF	   nothing is submitted until the timer fires (after a RETRY)
  *	PROBING	   one delivery is under way; OK opens, RETRY backs off for longer
- *	PAUSED	   by configuration or command; what is under way may end
+ *	PAUSED	   by configuration, or by command until a reload changes the sink; what is under
+ *		   way may end
  *	GONE	   the receiver wants no more (410); kept until sink_enable(), or until a reload
  *		   gives the transport another configuration
  *
@@ -188,7 +189,8 @@ int sink_new(struct sink **ret, const struct sink_conf *conf, const struct sink_
 /* What is owed is handed to on_dropped. Takes NULL, returns NULL. */
 struct sink *sink_free(struct sink *s);
 /* Takes the new configuration; reopens the transport if its part changed; lanes stay. A sink that was
- * unwell or gone gets a probe at its new address. Negative: our failure. */
+ * unwell or gone gets a probe at its new address. It is paused if @conf says so, and not otherwise,
+ * whatever it was told before. Negative: our failure. */
 int sink_reconfigure(struct sink *s, const struct sink_conf *conf) _must_check_;
 
 /* How many programs are connected to it; false: it is no sink that programs connect to, or not open. */

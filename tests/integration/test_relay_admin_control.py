@@ -77,8 +77,19 @@ def test_a_paused_sink_keeps_what_it_is_owed(pg, relay, stage, webhooks):
     assert one.received() == []
     shown = r.admin.sink("one")
     assert (shown["state"], shown["owed"], shown["delivered"]) == ("paused", 5, 0) and shown["oldest_owed_seconds"] >= 0
+    # A reload that does not concern it leaves it so; one that does takes it as it is configured.
+    r.reload(sinks={"one": hook_to(one), "other": hook_to(other, in_flight=3)})
+    assert r.admin.sink("one")["state"] == "paused"
     assert r.command("resume", "sink", "one").stdout == "sink one: open\n"
     wait_all({"one": s}, [one])
+    assert r.command("pause", "sink", "one").returncode == 0
+    s.table("later")
+    r.reload(sinks={"one": hook_to(one, in_flight=3), "other": hook_to(other, in_flight=3)})
+    wait_all({"one": s}, [one, other])
+    r.reload(sinks={"one": hook_to(one, paused=True), "other": hook_to(other)})
+    assert r.command("resume", "sink", "one").stdout == "sink one: open\n"
+    r.reload(sinks={"one": hook_to(one, paused=True, in_flight=3), "other": hook_to(other)})
+    assert r.admin.sink("one")["state"] == "paused"
 
 
 def test_a_sink_that_is_gone(pg, relay, stage, webhook):

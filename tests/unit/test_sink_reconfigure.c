@@ -254,23 +254,55 @@ static void test_resumed_with_a_new_transport(_unused_ void **state)
 	assert_trace("O C O <open> a1 ");
 }
 
-/* A command counts until the configuration says something else. */
-static void test_commands_outlive_a_reload(_unused_ void **state)
+/* What a command has paused goes on with a reload that brings the sink a change, ... */
+static void test_a_change_resumes(_unused_ void **state)
 {
 	start();
+	owe("a", 1);
 	sink_pause(sink);
 	next()->in_flight = 5;
 	reload();
+	turn();
+	assert_trace("O <paused> <open> a1 ");
+	sink_pause(sink);
 	next()->webhook.url = fixture_other_url;
 	reload();
-	assert_int_equal(sink->state, SINK_PAUSED);
-	next()->paused = true;
+	turn();
+	assert_trace("<paused> C O <open> a1 ");
+	/* With a probe where it was unwell. */
+	answer("a", VERDICT_RETRY);
+	sink_pause(sink);
+	next()->in_flight = 6;
+	reload();
+	turn();
+	assert_trace("<backoff> <paused> <probing> a1 ");
+}
+
+/* ... and what one has resumed is paused again, where the configuration says so. */
+static void test_a_change_pauses(_unused_ void **state)
+{
+	confs[0].paused = confs[1].paused = true;
+	start();
+	owe("a", 1);
+	sink_resume(sink);
+	turn();
+	next()->in_flight = 5;
+	reload();
+	assert_trace("O <open> a1 <paused> ");
+	sink_resume(sink);
+	next()->webhook.url = fixture_other_url;
+	reload();
+	turn();
+	assert_trace("<open> <paused> C O ");
+	/* One that could not be opened is not tried again. */
+	next()->webhook.url = fixture_url;
+	fake.open_result = 1;
 	reload();
 	sink_resume(sink);
-	next()->webhook.url = fixture_url;
+	next()->in_flight = 6;
 	reload();
-	assert_int_equal(sink->state, SINK_OPEN);
-	assert_trace("O <paused> C O <open> C O ");
+	assert_trace("C o <paused> o <backoff> <paused> ");
+	assert_false(loop_timer_armed(sink->timer));
 }
 
 /* A reload that does not touch the backoff does not shorten it. */
@@ -315,8 +347,8 @@ int main(void)
 						tear_down),
 		cmocka_unit_test_setup_teardown(test_resumed_with_a_new_transport, set_up_conf,
 						tear_down),
-		cmocka_unit_test_setup_teardown(test_commands_outlive_a_reload, set_up_conf,
-						tear_down),
+		cmocka_unit_test_setup_teardown(test_a_change_resumes, set_up_conf, tear_down),
+		cmocka_unit_test_setup_teardown(test_a_change_pauses, set_up_conf, tear_down),
 		cmocka_unit_test_setup_teardown(test_backoff_goes_on, set_up_conf, tear_down),
 	};
 
