@@ -11,8 +11,9 @@
  *
  * SIOCOUTQ tells how much of what was sent is not acknowledged yet. Nothing wakes us when that changes,
  * so it is asked after each write, then by a timer that grows. It counts bytes on TCP, but memory on a
- * Unix socket: there only 0 says something, namely that the peer has read all. And it is believed only
- * while the connection stands: a Unix peer that ends without having read makes it 0, too, and sets
+ * Unix socket: there 0 says that the peer has read all, and less than before that it reads, though it is
+ * slow. What was sent by one call is freed as a whole, so each message has its own. And it is believed
+ * only while the connection stands: a Unix peer that ends without having read makes it 0, too, and sets
  * SO_ERROR before; a TCP connection that was reset is in another state.
  */
 
@@ -70,7 +71,8 @@ struct stream {
 	struct strbuf out;
 	uint64_t n_sent; /* bytes of messages that our kernel has taken */
 	uint64_t n_encoded_bytes;
-	usec_t progress_at; /* CLOCK_MONOTONIC: when something was last acknowledged */
+	int n_unread;       /* of a Unix socket: SIOCOUTQ at the last look */
+	usec_t progress_at; /* CLOCK_MONOTONIC: when something was last acknowledged, or read */
 	usec_t ack_delay;
 
 	int fd;
@@ -110,6 +112,7 @@ static void disconnect(struct stream *st)
 	strbuf_reset(&st->out);
 	st->n_encoded = st->n_sent_whole = 0;
 	st->n_sent = st->n_encoded_bytes = 0;
+	st->n_unread = 0;
 }
 
 /* Whom the stream speaks to, for messages. */
@@ -157,6 +160,13 @@ static uint64_t n_wire(const struct stream *st)
 	return st->tls ? tls_stream_n_wire(st->tls) : st->n_sent;
 }
 
+static void note_unread(struct stream *st, int n)
+{
+	if (n < st->n_unread)
+		st->progress_at = loop_now(loop_of(st));
+	st->n_unread = n;
+}
+
 /* How many bytes have. False: that cannot be known (any more). */
 static bool acknowledged(struct stream *st, uint64_t *ret)
 {
@@ -174,6 +184,7 @@ static bool acknowledged(struct stream *st, uint64_t *ret)
 			st->broken = true;
 			return false;
 		}
+		note_unread(st, queued);
 		*ret = queued == 0 ? st->n_sent : 0;
 		return true;
 	}
@@ -245,6 +256,14 @@ static int watch(struct stream *st)
 	return r < 0 ? error_fold(r) : 0;
 }
 
+/* Of what is encoded, how much goes with one call. */
+static size_t n_at_once(const struct stream *st)
+{
+	if (!st->path)
+		return st->out.len;
+	return (size_t)(st->entries[st->n_sent_whole].end - st->n_sent);
+}
+
 /* Sends some of what is encoded. False: no more goes for now, or the stream has failed. */
 static bool send_some(struct stream *st)
 {
@@ -265,7 +284,7 @@ static bool send_some(struct stream *st)
 			return false;
 		}
 	} else {
-		k = send(st->fd, st->out.data, st->out.len, MSG_NOSIGNAL | MSG_DONTWAIT);
+		k = send(st->fd, st->out.data, n_at_once(st), MSG_NOSIGNAL | MSG_DONTWAIT);
 		if (k < 0 && errno != EAGAIN && errno != EINTR)
 			fail_errno(st, errno);
 		if (k < 0) {

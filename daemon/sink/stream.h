@@ -6,10 +6,11 @@
  *
  * The connection is made when something is submitted, and kept. A delivery is done (OK) once the
  * peer's kernel has acknowledged the last byte of its message (TCP, TLS), or the peer's program has
- * read it (Unix). A TLS peer may refuse us when the handshake is over for us, for our certificate or
- * the lack of one, and throws away what it had taken: so nothing is done in a connection's first 500 ms. On any failure all deliveries that are not done are answered RETRY; they will be
- * submitted again, whole, and sent on the next connection. So one can arrive twice, but none is lost
- * on the way to the peer's host.
+ * read all that was sent (Unix). A TLS peer may refuse us when the handshake is over for us, for our
+ * certificate or the lack of one, and throws away what it had taken: so nothing is done in a
+ * connection's first 500 ms. On any failure, and where nothing is acknowledged or read for 60 s, all
+ * deliveries that are not done are answered RETRY; they will be submitted again, whole, and sent on the
+ * next connection. So one can arrive twice, but none is lost on the way to the peer's host.
  *
  * What the peer sends is read and thrown away, so that its end is noticed at once.
  */

@@ -204,6 +204,29 @@ static void test_a_stream_that_nobody_reads(void **state)
 	(void)close(listener);
 }
 
+/* It takes two seconds for a line, and there are so many that some wait for room in its socket: who reads
+ * is not cut off. */
+static void test_a_slow_reader(void **state)
+{
+	enum { N = 500 };
+	struct fixture *t = *state;
+	int listener = bind_socket(t, SOCK_STREAM), fd;
+
+	open_sink(t, UNIX_STREAM);
+	for (int i = 0; i < N; i++)
+		submit(t, "public.a");
+	fd = accept_peer(listener);
+	for (int i = 0; i < N; i++) {
+		fake_clock_advance(2 * USEC_PER_SEC);
+		fake_sink_settle(&t->fake);
+		assert_int_equal(t->fake.n_retries, 0);
+		expect(fd, "public.a", "\n");
+	}
+	expect_verdicts(t, N, 0);
+	(void)close(fd);
+	(void)close(listener);
+}
+
 static void test_the_wrong_kind(void **state)
 {
 	struct fixture *t = *state;
@@ -325,6 +348,7 @@ int main(void)
 		TEST(test_nobody_listens),
 		TEST(test_a_peer_ends_without_reading),
 		TEST(test_a_stream_that_nobody_reads),
+		TEST(test_a_slow_reader),
 		TEST(test_the_wrong_kind),
 		TEST(test_the_queue_of_connections_is_full),
 		TEST(test_datagrams),
