@@ -4,7 +4,9 @@
  * A subscriber of a listening Unix sink that goes on where it left off: {"after": "<sequence>"}. What the
  * sink wants of the changes behind that sequence, up to the last line that was sent before the
  * subscriber came, is read from the spool page by page, as the subscriber reads; then it goes live with
- * what was queued meanwhile.
+ * what was queued meanwhile. Where no line was sent before (the daemon, or the sink, has just been
+ * started), the past ends before the first line that is queued meanwhile. It may hold what the sink is
+ * still owed: that does not come again.
  *
  * Where the spool no longer holds all of it (or cannot be read), a resync (reason deliveries_dropped) for
  * each database comes first. These are made for this one subscriber, some at a time as it reads, for there

@@ -159,10 +159,22 @@ static int subscriber_flush(struct subscriber *s)
 	return r < 0 ? error_fold(r) : 0;
 }
 
+/* What somebody wanted again has its old sequence, and a test has that of the line before it. */
+static bool has_its_place(const struct change *c)
+{
+	return !c->replayed && c->kind != CHANGE_TEST;
+}
+
 int subscriber_append(struct subscriber *s, struct change *c, const struct bytes *bytes)
 {
 	int r;
 
+	if (has_its_place(c)) {
+		if (c->sequence <= s->seen)
+			return 0;
+		if (s->first == 0)
+			s->first = c->sequence;
+	}
 	if (s->n_unread + bytes->len + 1 > LIMIT_SUBSCRIBER_BYTES) {
 		subscriber_end(s, "it does not read");
 		return 0;

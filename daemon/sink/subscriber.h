@@ -54,6 +54,8 @@ enum subscriber_state { SUBSCRIBER_GREETING, SUBSCRIBER_RESUMING, SUBSCRIBER_LIV
 struct subscriber {
 	struct list link; /* the owner's */
 	uint64_t newest;  /* the owner's: the last sequence that was sent before it came; 0: none */
+	uint64_t seen;    /* the owner's: it was given the past up to this one; 0: none of it */
+	uint64_t first;   /* of the live lines, the first one's; 0: there was none */
 	void *resume;     /* the owner's, too, ... */
 	uid_t uid;        /* ... as is this */
 
@@ -81,7 +83,8 @@ int subscriber_new(struct subscriber **ret, struct loop *l, int fd,
 /* Closes it; the memory goes when no callback is on the stack. Takes NULL, returns NULL. */
 struct subscriber *subscriber_free(struct subscriber *s);
 
-/* Queues @bytes, an encoding of @c, and a line feed. on_end() may be called inside. -ENOMEM. */
+/* Queues @bytes, an encoding of @c, and a line feed; not what it was given with the past. on_end() may be
+ * called inside. -ENOMEM. */
 int subscriber_append(struct subscriber *s, struct change *c,
 		      const struct bytes *bytes) _must_check_;
 /* Sends what was queued, as far as it goes, unless it is not its turn yet. on_end() may be called

@@ -124,6 +124,23 @@ def test_a_test_is_not_ahead_of_what_is_owed(pg, relay, stage, subscribe):
     assert [e["subject"] for e in back.received()] == ["public.owed0", "public.owed1"]
 
 
+def test_what_came_with_the_past_does_not_come_again(pg, relay, stage, subscribe):
+    """After a restart that may be what the sink is still owed."""
+    s = stage(pg)
+    r = listening(relay, s, paused=True).start()
+    s.tables("t", 5)
+    r.wait_for(lambda: r.admin.sink("socket")["owed"] == 5, "five are owed")
+    r.stop()
+    r.start()
+    reader = subscribe(r.path("socket"), hello=b'{"after": "1"}\n')
+    found = lambda: [e["subject"] for e in reader.received() if "subject" in e]  # noqa: E731
+    wait_until(lambda: len(found()) == 5, lambda: f"five changes: {found()}")
+    assert r.command("resume", "sink", "socket").returncode == 0
+    s.table("live")
+    wait_until(lambda: "public.live" in found(), "what comes then")
+    assert found() == [f"public.t{i}" for i in range(5)] + ["public.live"]
+
+
 @pytest.mark.parametrize("then", ["connect", "listen"])
 def test_one_socket_becomes_the_other(some_pg, relay, stage, closing, subscribe, then):
     """What is owed from before goes first, also when the daemon was killed in between: a database's order holds."""

@@ -199,6 +199,122 @@ static void test_after_a_restart(void **state)
 	client_done(&b);
 }
 
+static struct change *a_change(uint64_t sequence, const char *identity)
+{
+	struct change *c = fake_change("orders", "CREATE TABLE", identity);
+
+	c->sequence = sequence;
+	return c;
+}
+
+static void submit_replay(struct fixture *t, uint64_t sequence)
+{
+	struct change *c = a_change(sequence, "wanted again");
+
+	c->replayed = true;
+	fake_sink_submit(&t->fake, c);
+}
+
+static void expect_replay(struct client *c)
+{
+	char *line = client_read(c);
+
+	assert_non_null(strstr(line, "\"subject\":\"wanted again\""));
+	free(line);
+}
+
+/* And sources catch up while it reads: that is both in the history and in its queue, and comes once. */
+static void test_changes_come_after_a_restart(void **state)
+{
+	struct fixture *t = *state;
+	struct client a;
+
+	open_sink(t);
+	keep(t, 5, "orders", "a");
+	t->fake.history.held = true;
+	client_resume(&a, t, 4);
+	submit_test(t, FIRST + 50);
+	submit_replay(t, 3);
+	submit_n(t, 3);
+	t->fake.history.held = false;
+	fake_sink_release(&t->fake);
+	expect_change(&a, 5, "orders", "a");
+	assert_int_equal(read_test(&a), 1);
+	expect_replay(&a);
+	expect_n(&a, 0, 3);
+	submit(t, "orders", "live");
+	expect_change(&a, FIRST + 3, "orders", "live");
+	expect_nothing(&a);
+	client_done(&a);
+}
+
+/* What the sink was still owed when it was started anew is in the history, too, but comes later. */
+static void test_debts_come_after_a_restart(void **state)
+{
+	struct fixture *t = *state;
+	struct client a, b;
+
+	open_sink(t);
+	t->fake.history.page = 1;
+	for (unsigned int i = 5; i < 8; i++)
+		keep(t, i, "orders", "a");
+	client_resume(&a, t, 4);
+	for (unsigned int i = 5; i < 8; i++)
+		expect_change(&a, i, "orders", "a");
+	client_init(&b, t, "{}\n");
+	for (unsigned int i = 6; i < 8; i++)
+		fake_sink_submit(&t->fake, a_change(i, "a"));
+	submit_test(t, FIRST + 50);
+	submit_replay(t, 6);
+	fake_sink_submit(&t->fake, a_change(8, "a"));
+	assert_int_equal(read_test(&a), 7);
+	expect_replay(&a);
+	expect_change(&a, 8, "orders", "a");
+	expect_nothing(&a);
+	/* The other one has asked for nothing, and misses nothing. */
+	expect_change(&b, 6, "orders", "a");
+	expect_change(&b, 7, "orders", "a");
+	client_done(&a);
+	client_done(&b);
+}
+
+/* Where there are several lanes, the first line of the queue tells nothing about what lies behind it. */
+static void test_lanes_without_an_order(void **state)
+{
+	struct fixture *t = *state;
+	struct client a;
+
+	open_sink(t);
+	t->fake.sink.mixed = true;
+	keep(t, 6, "orders", "a");
+	t->fake.history.held = true;
+	client_resume(&a, t, 4);
+	fake_sink_submit(&t->fake, a_change(5, "a"));
+	t->fake.history.held = false;
+	fake_sink_release(&t->fake);
+	expect_change(&a, 5, "orders", "a");
+	expect_change(&a, 6, "orders", "a");
+	expect_change(&a, 5, "orders", "a");
+	client_done(&a);
+}
+
+/* What it says that it has had says nothing about what it gets. */
+static void test_it_names_what_is_to_come(void **state)
+{
+	struct fixture *t = *state;
+	struct client a;
+
+	open_sink(t);
+	know_databases(t);
+	t->fake.history.failed = true;
+	client_resume(&a, t, FIRST + 1);
+	submit_n(t, 2);
+	expect_resync(&a, "crm", FIRST + 1);
+	expect_resync(&a, "orders", FIRST + 1);
+	expect_n(&a, 0, 2);
+	client_done(&a);
+}
+
 static void test_raw(void **state)
 {
 	static const char id[] = "0190b1c2-0000-4000-8000-00000000000a";
@@ -651,6 +767,10 @@ int main(void)
 		TEST(test_up_to_the_newest),
 		TEST(test_goes_on_behind_a_test),
 		TEST(test_after_a_restart),
+		TEST(test_changes_come_after_a_restart),
+		TEST(test_debts_come_after_a_restart),
+		TEST(test_lanes_without_an_order),
+		TEST(test_it_names_what_is_to_come),
 		TEST(test_raw),
 		TEST(test_pages),
 		TEST(test_pages_wait_for_the_reader),

@@ -138,6 +138,7 @@ static int give(char c, size_t n,
 	int r;
 
 	assert_int_equal(change_new_journal(&change, "d", id, line, FRAME + n - 1, 1), 0);
+	change->sequence = 1;
 	assert_int_equal(change_encoding(&bytes, change, ENCODING_RAW), 0);
 	assert_int_equal(bytes->len, FRAME + n - 1);
 	free(line);
