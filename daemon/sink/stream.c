@@ -539,10 +539,10 @@ static int connect_to(struct stream *st, const struct sockaddr *address, socklen
 		return 0;
 	}
 	r = loop_io_new(&st->io, loop_of(st), st->fd, LOOP_WRITE, on_event, st);
+	/* For the handshake, too. */
+	loop_timer_arm(st->timer, CONNECT_PATIENCE);
 	if (r == 0 && at_once)
 		r = on_connected(st);
-	else
-		loop_timer_arm(st->timer, CONNECT_PATIENCE);
 	return r < 0 ? error_fold(r) : 0;
 }
 
