@@ -6,17 +6,32 @@
 
 #include "app/cli.h"
 #include "app/message_id.h"
-#include "app/relay_spool.h"
 #include "app/service.h"
+#include "base/cleanup.h"
 #include "base/error.h"
 #include "base/log.h"
+#include "store/daemon_lock.h"
+
+/* Both would read the same journals, and deliver everything twice. */
+static void refuse_second(struct log *log, pid_t other, const char *directory)
+{
+	char process[64] = "one that cannot be seen from here";
+
+	if (other)
+		(void)snprintf(process, sizeof(process), "process %ld", (long)other);
+	log_write(log, LOG_ERR, MSG_FAILED, NULL, 0,
+		  "another schemarelay (%s) works in %s: end that one first, or give this one a "
+		  "state_directory of its own",
+		  process, directory);
+}
 
 int cli_run(struct cli *c)
 {
 	struct config_errors errors = { .list = { .n = 0 } };
+	_cleanup_(closep) int lock = -1; /* until the process ends */
 	struct config *config;
 	struct log log;
-	pid_t other;
+	pid_t other = 0;
 	int r;
 
 	log_init(&log);
@@ -33,13 +48,8 @@ int cli_run(struct cli *c)
 		return EX_CONFIG;
 	}
 	config_errors_done(&errors);
-	if (r == 0 && (other = relay_spool_other(config)) > 0) {
-		/* Both would read the same journals, and deliver everything twice. */
-		log_write(
-			&log, LOG_ERR, MSG_FAILED, NULL, 0,
-			"another schemarelay (process %ld) works in %s: end that one first, or give "
-			"this one a state_directory of its own",
-			(long)other, config->state_directory);
+	if (r == 0 && daemon_lock_take(&lock, config->state_directory, &other)) {
+		refuse_second(&log, other, config->state_directory);
 		(void)config_free(config);
 		log_done(&log);
 		return EXIT_FAILURE;

@@ -15,7 +15,6 @@
 #include "base/text.h"
 #include "model/route.h"
 #include "sink/window.h"
-#include "store/inspect.h"
 
 #define SPOOL_FILE     "spool.db"
 #define HUNG           (60 * USEC_PER_SEC) /* a batch takes milliseconds, and seconds on a bad day */
@@ -525,14 +524,6 @@ void relay_spool_init_callbacks(struct sink_callbacks *callbacks)
 	callbacks->on_attempt = on_attempt;
 	callbacks->on_hungry = on_hungry;
 	relay_history_init_callbacks(callbacks);
-}
-
-pid_t relay_spool_other(const struct config *config)
-{
-	char path[4096];
-
-	(void)snprintf(path, sizeof(path), "%s/" SPOOL_FILE, config->state_directory);
-	return store_other_daemon(path);
 }
 
 int relay_spool_apply(struct relay *r, const struct config *config)

@@ -8,9 +8,6 @@
 
 #include "app/relay.h"
 
-/* Another daemon that works in the configuration's state directory: its process, else 0. Asked before the spool is opened. */
-pid_t relay_spool_other(const struct config *config);
-
 /* Opens the spool in the configuration's state directory (blocking), or takes the new limits over.
  * -ENOMEM and its like. */
 int relay_spool_apply(struct relay *r, const struct config *config) _must_check_;

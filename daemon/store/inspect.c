@@ -12,7 +12,6 @@
 #include <sqlite3.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -61,32 +60,6 @@ static pid_t holder(int fd)
 	struct flock lock = { .l_type = F_RDLCK, .l_start = LOCK_FIRST, .l_len = LOCK_BYTES };
 
 	return fcntl(fd, F_GETLK, &lock) == 0 && lock.l_type != F_UNLCK ? lock.l_pid : 0;
-}
-
-static void read_comm(char *ret, size_t n, pid_t pid)
-{
-	_cleanup_(closep) int fd = -1;
-	char path[64];
-	ssize_t k = -1;
-
-	(void)snprintf(path, sizeof(path), "/proc/%ld/comm", (long)pid);
-	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-	if (fd >= 0)
-		k = read(fd, ret, n - 1);
-	ret[MAX(k, 0)] = '\0';
-}
-
-pid_t store_other_daemon(const char *path)
-{
-	_cleanup_(closep) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-	char other[32], own[32];
-	pid_t pid = fd >= 0 ? holder(fd) : 0;
-
-	if (pid <= 0)
-		return 0;
-	read_comm(other, sizeof(other), pid);
-	read_comm(own, sizeof(own), getpid());
-	return own[0] && strcmp(other, own) == 0 ? pid : 0;
 }
 
 /* This process must not have it open: closing the descriptor would drop its locks. */

@@ -6,7 +6,6 @@
 
 #include <stdbool.h>
 #include <stdio.h>
-#include <sys/types.h>
 
 #include "base/macro.h"
 
@@ -23,7 +22,3 @@ enum {
  * the file's size. -ENOMEM, -EIO (@out).
  */
 int store_inspect(const char *path, FILE *out, bool json) _must_check_;
-
-/* The process that has the spool at @path open, if it runs the same program as this one; else 0. This process must not have it
- * open. */
-pid_t store_other_daemon(const char *path);

@@ -3,15 +3,17 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
 from harness.changes import wait_all
 from harness.postgres import ROOT, free_port
-from harness.relay import run
+from harness.relay import binary, run
 
 
 def write(path, config):
@@ -163,6 +165,28 @@ def test_a_second_daemon_does_not_start(pg, relay, stage, webhook):
     # Once that one has ended it does.
     r.kill()
     r.start()
+
+
+def test_a_second_daemon_of_another_name_does_not_start(relay, tmp_path):
+    """Nothing of the first one need be seen but its lock: it may run as another user, under another name, while its spool cannot be
+    opened."""
+    r = relay(sinks={})
+    Path(r.path("state/spool.db")).mkdir(parents=True)
+    r.expect("spool").start(listening=False)
+    other = str(tmp_path / "another")
+    shutil.copy(binary(), other)
+    second = subprocess.run([other, "run", "--config", str(r.config_path)], capture_output=True, text=True, timeout=30, check=False)
+    assert second.returncode == 1
+    assert f"another schemarelay (process {r.process.pid}) works in {r.path('state')}: end that one first" in second.stderr
+
+
+def test_no_lock_is_no_reason_not_to_start(pg, relay, stage, webhook):
+    s = stage(pg)
+    r = relay(databases={"one": s.conf}, sinks={"hook": {"type": "webhook", "url": webhook.url}})
+    Path(r.path("state/daemon.lock")).mkdir(parents=True)
+    r.start()
+    s.table("seen")
+    wait_all({"one": s}, [webhook])
 
 
 def test_a_socket_in_a_missing_directory(relay):
