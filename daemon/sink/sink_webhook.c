@@ -11,7 +11,13 @@
 #include "base/limits.h"
 #include "loop/http_client.h"
 #include "model/cloudevent.h"
+#include "sink/secrets.h"
 #include "sink/signature.h"
+
+/* A header's value need not be secret; one that is has more than a word that an answer may hold by chance. */
+#define HEADER_LEAST 8u
+#define N_PREFIX     6u /* whsec_ */
+#define WITHHELD     "the answer is withheld: it holds a secret of this sink"
 
 enum { WEBHOOK_E_INVALID = 1 };
 
@@ -19,6 +25,7 @@ struct webhook {
 	struct sink *sink;
 	struct http_client *client;
 	struct signature_keys *keys;
+	struct secrets secrets; /* that no answer may show */
 	enum webhook_format format;
 	struct list idle; /* struct post */
 	struct list busy;
@@ -115,12 +122,15 @@ static void on_answer(void *userdata, const struct http_result *r)
 	struct sink *s = p->webhook->sink;
 	struct delivery *d = p->delivery;
 	enum verdict v = webhook_verdict(r->status);
+	/* It is kept, and shown to whoever may ask for it. */
+	bool shown = r->n_answer > 0 && secrets_shown(&p->webhook->secrets, r->answer, r->n_answer);
+	const char *answer = shown ? WITHHELD : r->answer;
 	const struct verdict_info info = {
 		.status = r->status,
 		.retry_after = r->retry_after ? r->retry_after + WEBHOOK_RETRY_MARGIN : 0,
 		.detail = v == VERDICT_OK ? NULL : detail_of(p->webhook, r, detail, sizeof(detail)),
-		.answer = r->n_answer > 0 ? r->answer : NULL,
-		.n_answer = r->n_answer,
+		.answer = r->n_answer > 0 ? answer : NULL,
+		.n_answer = shown ? strlen(WITHHELD) : r->n_answer,
 	};
 
 	p->request = NULL;
@@ -353,6 +363,10 @@ static int webhook_add_secrets(struct webhook *w, const struct webhook_conf *con
 		if (k > 0)
 			return complain(ret_message, "%s: the secret %s", secret->path,
 					signature_error_text(k));
+		/* Its prefix is none. */
+		if (k == 0)
+			k = secrets_add(&w->secrets, secret->bytes + N_PREFIX,
+					secret->n_bytes - N_PREFIX, SECRETS_LEAST);
 		if (k < 0)
 			return error_fold(k);
 	}
@@ -366,11 +380,14 @@ static int webhook_add_headers(struct webhook *w, const struct webhook_conf *con
 
 	for (size_t i = 0; i < conf->headers.n; i++) {
 		const char *name = conf->headers.items[i].name;
+		const char *value = conf->headers.items[i].value;
 
-		k = http_client_add_header(w->client, name, conf->headers.items[i].value);
+		k = http_client_add_header(w->client, name, value);
 		if (k > 0)
 			return complain(ret_message, "headers: %s cannot be sent in a header",
 					name);
+		if (k == 0)
+			k = secrets_add(&w->secrets, value, strlen(value), HEADER_LEAST);
 		if (k < 0)
 			return error_fold(k);
 	}
@@ -385,6 +402,12 @@ static int webhook_authorize(struct webhook *w, const struct secret *secret, str
 
 	if (k == 0)
 		k = http_client_add_header(w->client, "authorization", value->data);
+	if (k == 0) {
+		/* Behind "Bearer" or "Basic". */
+		const char *credentials = strchr(value->data, ' ') + 1;
+
+		k = secrets_add(&w->secrets, credentials, strlen(credentials), SECRETS_LEAST);
+	}
 	if (value->data)
 		explicit_bzero(value->data, value->size);
 	if (k > 0)
@@ -414,6 +437,21 @@ static int webhook_add_basic(struct webhook *w, const struct secret *secret, cha
 	return webhook_authorize(w, secret, &value, ret_message);
 }
 
+/* What a receiver may quote that stands in no header as it is. */
+static int webhook_keep_secrets(struct webhook *w, const struct webhook_conf *conf)
+{
+	const struct secret *basic = &conf->basic_auth;
+	const char *password = basic->bytes ? strchr(basic->bytes, ':') : NULL;
+	int r;
+
+	r = secrets_add_query(&w->secrets, conf->url, HEADER_LEAST);
+	if (r == 0 && basic->bytes)
+		r = secrets_add(&w->secrets, basic->bytes, basic->n_bytes, SECRETS_LEAST);
+	if (r == 0 && password)
+		r = secrets_add(&w->secrets, password + 1, strlen(password + 1), SECRETS_LEAST);
+	return error_fold(r);
+}
+
 static int webhook_configure(struct webhook *w, const struct webhook_conf *conf, char **ret_message)
 {
 	int k;
@@ -421,7 +459,9 @@ static int webhook_configure(struct webhook *w, const struct webhook_conf *conf,
 	k = signature_keys_new(&w->keys);
 	if (k < 0)
 		return error_fold(k);
-	k = webhook_add_secrets(w, conf, ret_message);
+	k = webhook_keep_secrets(w, conf);
+	if (k == 0)
+		k = webhook_add_secrets(w, conf, ret_message);
 	if (k == 0)
 		k = webhook_open_client(w, conf, ret_message);
 	if (k == 0)
@@ -448,6 +488,7 @@ static void webhook_close(struct sink *s)
 	list_for_each_entry_safe(p, safe, &w->idle, link)
 		post_free(p);
 	w->keys = signature_keys_free(w->keys);
+	secrets_done(&w->secrets);
 	free(w);
 }
 

@@ -6,6 +6,7 @@ import concurrent.futures
 import copy
 import json
 import os
+from pathlib import Path
 from urllib.parse import quote
 
 import pytest
@@ -62,6 +63,16 @@ def echo(head):
         told = request.replace(b"\r\n", b" | ")[:4000]
         headers = b"".join(b"%s: %s\r\n" % (n, told) for n in (b"Location", b"Retry-After", b"WWW-Authenticate", b"Server"))
         connection.sendall(head + told + b"\r\n" + headers + b"Connection: close\r\n\r\n" + request)
+
+    return behave
+
+
+def quote_one(name):
+    """Refuses, and quotes one header of the request."""
+
+    def behave(_, connection, request):
+        line = next(line for line in request.split(b"\r\n") if line.lower().startswith(name + b":"))
+        connection.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s" % (len(line), line))
 
     return behave
 
@@ -128,6 +139,20 @@ def quoted(value):
     return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
+def told_of_answers(r, quoting, others):
+    """What a receiver has answered is kept, and shown: {where: text}. All have quoted a secret, those in @quoting in a dead letter."""
+    shown = {"the list of dead letters": r.command("dead", "list").stdout}
+    letters = [letter for letter in r.admin.get("/api/v1/dead-letters").json()["dead_letters"] if letter["sink"] in quoting]
+    assert {letter["sink"] for letter in letters} == set(quoting)
+    assert {letter["answer"] for letter in letters} == {"the answer is withheld: it holds a secret of this sink"}
+    shown["the dead letters"] = json.dumps(letters)
+    for name in (*quoting, *others):
+        done = r.command("test", "sink", name, "--json")
+        shown[f"the test of {name}"] = done.stdout + done.stderr
+    assert all("is withheld" in text for text in shown.values())
+    return shown
+
+
 def test_what_the_daemon_says(strict_server, relay, stage, secrets, webhook, raw_receivers, webhooks, authorities, subscribe):
     s = stage(strict_server)
     dsn = lambda user: strict_server.dsn(s.name, user)  # noqa: E731
@@ -147,6 +172,9 @@ def test_what_the_daemon_says(strict_server, relay, stage, secrets, webhook, raw
         "good": secrets.hook(webhook.url, **secrets.bearer()),
         "retried": secrets.hook(raw_receivers(echo(b"HTTP/1.1 500 ")).url, **secrets.bearer()),
         "refused": secrets.hook(raw_receivers(echo(b"HTTP/1.1 400 ")).url, **secrets.basic()),
+        "quotes_bearer": secrets.hook(raw_receivers(quote_one(b"authorization")).url, **secrets.bearer()),
+        "quotes_basic": secrets.hook(raw_receivers(quote_one(b"authorization")).url, **secrets.basic()),
+        "quotes_header": secrets.hook(raw_receivers(quote_one(b"x-api-key")).url, **secrets.basic()),
         "gone": secrets.hook(raw_receivers(echo(b"HTTP/1.1 410 ")).url, **secrets.basic()),
         "moved": secrets.hook(raw_receivers(echo(b"HTTP/1.1 307 ")).url, **secrets.bearer()),
         "odd": secrets.hook(raw_receivers(echo(b"")).url, **secrets.bearer()),
@@ -171,11 +199,14 @@ def test_what_the_daemon_says(strict_server, relay, stage, secrets, webhook, raw
         r.wait_log(f'database "{name}": .*SQLSTATE 28P01')
     for name in ("retried", "moved", "odd", "closes", "unnamed", "tls", "no_tls", "trail"):
         r.wait_log(f'sink "{name}": .*next try in')
-    r.wait_log('sink "refused": gave up change')
+    quoting = ("refused", "quotes_bearer", "quotes_basic", "quotes_header")
+    for name in quoting:
+        r.wait_log(f'sink "{name}": gave up change')
     r.wait_log('sink "gone": disabled')
     with open(f"/proc/{r.process.pid}/cmdline", encoding="utf-8") as f:
         arguments = f.read()
     assert "schemarelay.json" in arguments
+    answers = told_of_answers(r, quoting, ("retried", "moved", "gone"))
     # A reload that is refused, and one that is not.
     good = copy.deepcopy(r.config)
     r.config["databases"]["dsn"]["dsn"] += " prot=1"
@@ -194,6 +225,8 @@ def test_what_the_daemon_says(strict_server, relay, stage, secrets, webhook, raw
         "the log": r.log_text(),
         "the status": json.dumps([{k: v for k, v in m.items()} for m in r.notifications.messages]),
         "the arguments": arguments,
+        **answers,
+        "the spool": "".join(path.read_bytes().decode("latin-1") for path in Path(r.path("state")).glob("spool.db*")),
         "what a sink was sent": json.dumps(reader.received(), ensure_ascii=False) + "".join(q.body.decode() for q in webhook.requests),
     }
     assert "deliveries owed" in shown["the status"] and "next try in" in shown["the log"]

@@ -535,6 +535,56 @@ static void test_verdicts(_unused_ void **state)
 	}
 }
 
+/* What the sink tells of an answer with that body. */
+static const char *answer_with(struct bench *b, const char *body)
+{
+	static char answer[512];
+	const struct http_server_answer script = { answer, THEN_KEEP, NULL };
+
+	(void)snprintf(answer, sizeof(answer),
+		       "HTTP/1.1 400 Bad Request\r\nContent-Length: %zu\r\n\r\n%s", strlen(body),
+		       body);
+	http_server_script(&b->world.server, &script, 1);
+	deliver(b, make_change(1));
+	assert_int_equal(b->sink.verdict, VERDICT_REJECT);
+	assert_int_equal(b->sink.info.n_answer, strlen(b->sink.answer));
+	return b->sink.answer;
+}
+
+/* A debug page, as frameworks make them, goes into no dead letter. */
+static void test_an_answer_that_quotes_a_secret(_unused_ void **state)
+{
+	static const char withheld[] = "the answer is withheld: it holds a secret of this sink";
+	static const char *const quoted[] = { "Authorization: Bearer token-4717", SECRET,
+					      "X-Api-Key: key-Header;4719", "GET /hook?t=abcd-efgh",
+					      "<p>Bearer toke" };
+	static const char *const basic[] = { "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==",
+					     "user=Aladdin:open sesame", "open sesame!" };
+	struct secret items[] = { secret("a", SECRET) };
+	struct bench b;
+
+	start(&b);
+	(void)snprintf(b.url + strlen(b.url), sizeof(b.url) - strlen(b.url), "?t=abcd-efgh");
+	b.sink.conf.webhook.secrets = (struct secretlist){ .items = items, .n = 1 };
+	b.sink.conf.webhook.bearer_token = secret("t", "token-4717");
+	set_header(&b, "X-Api-Key", "key-Header;4719");
+	set_header(&b, "X-Short", "is here");
+	open_sink(&b);
+	for (size_t i = 0; i < ARRAY_SIZE(quoted); i++)
+		assert_string_equal(answer_with(&b, quoted[i]), withheld);
+	assert_string_equal(answer_with(&b, "whsec_? is here, no token."),
+			    "whsec_? is here, no token.");
+	stop(&b);
+
+	start(&b);
+	b.sink.conf.webhook.basic_auth = secret("u", "Aladdin:open sesame");
+	open_sink(&b);
+	for (size_t i = 0; i < ARRAY_SIZE(basic); i++)
+		assert_string_equal(answer_with(&b, basic[i]), withheld);
+	assert_string_equal(answer_with(&b, "Aladdin may not"), "Aladdin may not");
+	stop(&b);
+}
+
 static void test_nobody_there(_unused_ void **state)
 {
 	struct bench b;
@@ -655,7 +705,9 @@ static void test_no_memory_to_open(_unused_ void **state)
 		b.sink.conf.webhook.secrets = (struct secretlist){ .items = items, .n = 1 };
 		b.sink.conf.webhook.bearer_token = secret("t", "token");
 		b.sink.conf.webhook.basic_auth = secret("u", "user:password");
-		set_header(&b, "X-One", "1");
+		set_header(&b, "X-One", "value of a header");
+		(void)snprintf(b.url + strlen(b.url), sizeof(b.url) - strlen(b.url),
+			       "?t=abcde%%20fgh");
 		fake_malloc_fail_at(n);
 		r = sink_webhook_ops.open(&b.sink.sink, &b.sink.conf, &message);
 		failed = fake_malloc_end();
@@ -730,6 +782,7 @@ int main(void)
 		cmocka_unit_test(test_credentials_and_headers),
 		cmocka_unit_test(test_verdict_table),
 		cmocka_unit_test(test_verdicts),
+		cmocka_unit_test(test_an_answer_that_quotes_a_secret),
 		cmocka_unit_test(test_nobody_there),
 		cmocka_unit_test(test_many_at_once),
 		cmocka_unit_test(test_close_at_every_turn),
