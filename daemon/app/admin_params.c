@@ -32,7 +32,8 @@ static const struct param params[] = {
 	PARAM(AFTER, after, NUMBER, 0, INT64_MAX),
 	PARAM(UNTIL, until, NUMBER, 1, INT64_MAX),
 	PARAM(SINCE, since, TIME, 0, 0),
-	PARAM(BEFORE, before, TIME, 0, 0),
+	/* 0 would mean any to the spool; nothing is older than all times. */
+	PARAM(BEFORE, before, TIME, 1, 0),
 	PARAM(LIMIT, limit, NUMBER, 1, LIMIT_ADMIN_ROWS),
 	PARAM(LAST, last, NUMBER, 0, LIMIT_ADMIN_ROWS),
 	PARAM(FOLLOW, follow, FLAG, 0, 0),
@@ -82,11 +83,14 @@ static int refuse_value(const struct param *p, struct strbuf *why)
 	case KIND_NAME:
 		strbuf_add_str(why, "a name: letters, digits, dots, dashes and underscores");
 		break;
-	case KIND_NUMBER:
 	case KIND_NUMBERS:
-		strbuf_addf(why, "%s from %llu to %llu",
-			    p->kind == KIND_NUMBER ? "a number" : "a list of numbers",
-			    (unsigned long long)p->min, (unsigned long long)p->max);
+		strbuf_addf(why, "a list of at most %u numbers from %llu to %llu",
+			    LIMIT_ADMIN_NUMBERS, (unsigned long long)p->min,
+			    (unsigned long long)p->max);
+		break;
+	case KIND_NUMBER:
+		strbuf_addf(why, "a number from %llu to %llu", (unsigned long long)p->min,
+			    (unsigned long long)p->max);
 		break;
 	case KIND_TIME:
 		strbuf_add_str(why, "a time with its zone, such as 2025-11-07T12:34:56Z");
@@ -109,13 +113,13 @@ static bool read_number(const struct param *p, const char *s, uint64_t *ret)
 	return errno == 0 && *ret >= p->min && *ret <= p->max;
 }
 
-static bool read_time(const char *s, usec_t *ret)
+static bool read_time(const struct param *p, const char *s, usec_t *ret)
 {
 	struct timestamp t;
 
 	if (!timestamp_parse(&t, s, strlen(s)) || t.usec < 0)
 		return false;
-	*ret = (usec_t)t.usec;
+	*ret = MAX((usec_t)t.usec, p->min);
 	return true;
 }
 
@@ -132,7 +136,7 @@ static bool read_value(const struct param *p, const char *s, struct admin_params
 	case KIND_NUMBER:
 		return read_number(p, s, field);
 	case KIND_TIME:
-		return read_time(s, field);
+		return read_time(p, s, field);
 	case KIND_FLAG:
 		/* "?follow" is enough. */
 		*(bool *)field = strcmp(s, "true") == 0 || s[0] == '\0';

@@ -414,6 +414,11 @@ def test_dead_letters_are_dropped(with_dead):
     done = r.command("dead", "drop", "--json", "99999")
     assert done.returncode == 1 and json.loads(done.stdout) == {"dropped": 0, "skipped": 0, "missing": [99999]}
     assert r.command("dead", "drop", str(2**64 - 1)).returncode == 1 and numbers(r) == every
+    # Before all times there is nothing.
+    assert r.command("dead", "drop", "--before", "99999d").stdout == "0 dead letters are gone\n"
+    assert r.admin.post("/api/v1/dead-letters/drop", before="1970-01-01T00:00:00Z").json() == {"dropped": 0, "skipped": 0}
+    assert r.admin.post("/api/v1/replay", before="1970-01-01T00:00:00Z").json() == {"changes": 0, "deliveries": 0}
+    assert numbers(r) == every
     assert r.command("dead", "drop", str(every[0]), str(every[2])).stdout == "2 dead letters are gone\n"
     wait_until(lambda: numbers(r) == [every[1]], "one is left")
     assert r.admin.post("/api/v1/dead-letters/drop", database="one").json() == {"dropped": 1, "skipped": 0}

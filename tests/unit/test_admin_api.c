@@ -130,6 +130,10 @@ static void test_query(_unused_ void **state)
 	assert_int_equal(query(ALL, "follow=false&after=00001762518896792113"), 0);
 	assert_false(params.follow);
 	assert_int_equal(params.after, 1762518896792113);
+	/* To the spool, 0 would be no limit. */
+	assert_int_equal(query(ALL, "before=1970-01-01T00:00:00Z&since=1970-01-01T00:00:00Z"), 0);
+	assert_int_equal(params.before, 1);
+	assert_int_equal(params.since, 0);
 }
 
 static void test_bad_query(_unused_ void **state)
@@ -212,11 +216,11 @@ static void test_bad_body(_unused_ void **state)
 		{ "{\"database\": {}}", "database must be a name" },
 		{ "{\"all\": \"true\"}", "all must be true or false" },
 		{ "{\"since\": 1}", "since must be a time" },
-		{ "{\"numbers\": 1}", "numbers must be a list of numbers" },
-		{ "{\"numbers\": [[1]]}", "numbers must be a list of numbers" },
-		{ "{\"numbers\": [0]}", "numbers must be a list of numbers" },
+		{ "{\"numbers\": 1}", "numbers must be a list of at most 100 numbers" },
+		{ "{\"numbers\": [[1]]}", "numbers must be a list of at most 100 numbers" },
+		{ "{\"numbers\": [0]}", "numbers must be a list of at most 100 numbers" },
 		{ "{\"numbers\": [1, 9223372036854775808]}",
-		  "numbers must be a list of numbers from 1 to 9223372036854775807" },
+		  "numbers must be a list of at most 100 numbers from 1 to 9223372036854775807" },
 	};
 	_cleanup_(strbuf_done) struct strbuf many = STRBUF_INIT;
 	struct httpd_request q = { .n_params = 1, .body = "" };
@@ -236,6 +240,9 @@ static void test_bad_body(_unused_ void **state)
 	many.len -= 2;
 	strbuf_add_str(&many, ",1]}");
 	assert_int_equal(body(ALL, many.data), PARAMS_E_INVALID);
+	assert_string_equal(
+		told,
+		"numbers must be a list of at most 100 numbers from 1 to 9223372036854775807");
 }
 
 static void test_nearest_word(_unused_ void **state)
