@@ -48,12 +48,32 @@ static void admin_log_well(struct admin *a)
 	a->trouble = NULL;
 }
 
+/* A daemon that nobody can ask would be worse. The bits of a group are not for another one. */
+static int admin_open_without_group(struct admin *a, const char *why, char **ret_message)
+{
+	int k = unix_listener_open(&a->listener, a->socket, a->permissions & ~0070u, NULL,
+				   ret_message);
+
+	if (k)
+		return k < 0 ? error_fold(k) : k;
+	log_relay(
+		a->relay, LOG_WARNING, MSG_ADMIN_TROUBLE,
+		"the admin socket is not its group's: %s; until the next start it is there without",
+		why);
+	return 0;
+}
+
 static int admin_open(struct admin *a)
 {
+	_cleanup_(freep) char *why = NULL;
 	char *message = NULL;
 	int k;
 
 	k = unix_listener_open(&a->listener, a->socket, a->permissions, a->group, &message);
+	if (k == UNIX_LISTENER_E_GROUP) {
+		why = TAKE(message);
+		k = admin_open_without_group(a, why, &message);
+	}
 	if (k < 0)
 		return error_fold(k);
 	if (k > 0) {

@@ -14,8 +14,6 @@
 #define GROUP_FIRST 1024u /* bytes for an entry of the group database */
 #define GROUP_MAX   1048576u
 
-enum { LISTENER_E_REFUSED = 1 };
-
 /* @fmt says what is wrong and what to do. */
 static int _printf_(2, 3) refuse(char **ret_message, const char *fmt, ...)
 {
@@ -29,7 +27,7 @@ static int _printf_(2, 3) refuse(char **ret_message, const char *fmt, ...)
 		*ret_message = NULL;
 		return error_origin(-ENOMEM);
 	}
-	return LISTENER_E_REFUSED;
+	return UNIX_LISTENER_E_REFUSED;
 }
 
 static int set_address(struct sockaddr_un *ret, const char *path, char **ret_message)
@@ -139,16 +137,29 @@ static int bind_socket(int fd, const struct sockaddr_un *address, char **ret_mes
 	return 0;
 }
 
+/* Without privileges only to a group that the user belongs to; and the shipped unit's filter lets nobody. */
+static int refuse_group(const char *path, const char *group, int error, char **ret_message)
+{
+	int k;
+
+	if (error == EPERM)
+		k = refuse(ret_message,
+			   "cannot give the socket %s to the group \"%s\": %s; make the daemon's "
+			   "user a member of it, and let it change a file's group (of the service "
+			   "with a drop-in: SupplementaryGroups=%s and SystemCallFilter=@chown)",
+			   path, group, strerror(error), group);
+	else
+		k = refuse(ret_message, "cannot give the socket %s to the group \"%s\": %s", path,
+			   group, strerror(error));
+	return k < 0 ? error_fold(k) : UNIX_LISTENER_E_GROUP;
+}
+
 /* The file is there, nobody may use it, and nobody is listened to. */
 static int finish(struct unix_listener *l, unsigned int permissions, const char *group, gid_t gid,
 		  char **ret_message)
 {
 	if (group && lchown(l->path, (uid_t)-1, gid) < 0)
-		return refuse(
-			ret_message,
-			"cannot give the socket %s to the group \"%s\": %s; make the daemon's "
-			"user a member of it",
-			l->path, group, strerror(errno));
+		return refuse_group(l->path, group, errno, ret_message);
 	if (chmod(l->path, permissions) < 0 || listen(l->fd, BACKLOG) < 0)
 		return refuse_bind(l->path, errno, ret_message);
 	return 0;

@@ -22,6 +22,11 @@ struct unix_listener {
 		.fd = -1   \
 	}
 
+enum {
+	UNIX_LISTENER_E_REFUSED = 1,
+	UNIX_LISTENER_E_GROUP, /* it could be, but cannot be given to the group */
+};
+
 /*
  * Listens on @path, with those permissions, and given to that group (a name or a number; NULL: as it is
  * made). The file of a socket on which nobody answers is replaced; one that is answered, or no socket,

@@ -186,6 +186,17 @@ def test_a_socket_that_cannot_be_made(pg, relay, stage, webhook):
     assert r.admin.status()["pid"] == r.process.pid
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="takes a capability from root")
+def test_a_group_that_it_cannot_be_given_to(relay):
+    """As under the shipped unit, which lets the service change no file's group: it is there for root, and the log names the remedy."""
+    r = relay(prefix=["setpriv", "--bounding-set=-chown"])
+    r.config["admin"] = {"socket": r.path("admin.sock"), "permissions": "0666", "group": "12345"}
+    r.expect("the admin socket is not its group's: .*SupplementaryGroups=12345 and SystemCallFilter=@chown").start()
+    assert r.command("status").returncode == 0
+    found = os.stat(r.path("admin.sock"))
+    assert (found.st_mode & 0o777, found.st_gid) == (0o606, os.getegid())
+
+
 def test_no_daemon(relay, tmp_path):
     r = relay()
     r.write_config()

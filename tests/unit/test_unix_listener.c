@@ -250,6 +250,7 @@ static void test_no_directory(void **state)
 static void test_what_the_daemon_may_not(void **state)
 {
 	struct fixture *t = *state;
+	char *message = NULL;
 
 	if (geteuid() != 0)
 		return;
@@ -261,6 +262,9 @@ static void test_what_the_daemon_may_not(void **state)
 	assert_int_equal(seteuid(65534), 0);
 	t->conf.group = "12345";
 	check_refused(t, "make the daemon's user a member of it");
+	check_refused(t, "SupplementaryGroups=12345 and SystemCallFilter=@chown");
+	assert_int_equal(open_listener(t, &t->listener, &message), UNIX_LISTENER_E_GROUP);
+	free(message);
 	assert_int_equal(seteuid(0), 0);
 	assert_int_equal(access(t->path, F_OK), -1);
 }
