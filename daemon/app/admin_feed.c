@@ -87,6 +87,9 @@ static int add_page(struct feed *f, const struct store_query *q)
 	f->told = f->told || q->incomplete || q->n > 0;
 	for (size_t i = 0; k == 0 && i < q->n; i++)
 		k = add_event(f, q->changes[i]);
+	/* Who is cut off before anything has come goes on here. */
+	if (!f->begun && q->n == 0 && f->query.after > 0)
+		strbuf_addf(&f->pending, "id: %020" PRIu64 "\n\n", f->query.after);
 	/* What came while this page was read lies behind it. */
 	f->live = !q->more && f->asked == f->admin->newest;
 	return k < 0 ? error_fold(k) : strbuf_error(&f->pending);

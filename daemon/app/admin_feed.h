@@ -7,7 +7,8 @@
  *	event: change
  *	data: {...}			the CloudEvent, on one line
  *
- * An event `gap` tells that some of what was asked for is kept no longer. Every 15 s without an event a
+ * Where there is nothing to begin with, an id alone (which is no event) tells behind what it begins. An event
+ * `gap` tells that some of what was asked for is kept no longer. Every 15 s without an event a
  * comment shows that the connection lives.
  *
  *	HISTORY	   what the spool holds behind `after` is read, page by page, as the client takes it

@@ -20,8 +20,9 @@
 struct tail {
 	const struct cli *cli;
 	struct strbuf line; /* of the events' stream, not whole yet */
-	char last[32];      /* the newest sequence that was shown; "": none yet */
-	int width[2];       /* of the database's column and the tag's, as far as they have grown */
+	char last[32]; /* where to go on: the newest sequence that was shown; "": nowhere yet */
+	char id[32];   /* of the block that is being read; "": none yet */
+	int width[2];  /* of the database's column and the tag's, as far as they have grown */
 	int status;
 	bool told; /* that the daemon is gone */
 };
@@ -184,6 +185,11 @@ static int take_line(struct tail *t, const char *line, size_t n)
 
 	if (n == 10 && memcmp(line, "event: gap", 10) == 0)
 		tell_gap();
+	if (n > 4 && n - 4 < sizeof(t->id) && memcmp(line, "id: ", 4) == 0)
+		(void)snprintf(t->id, sizeof(t->id), "%.*s", (int)(n - 4), line + 4);
+	/* A block that breaks off does not count. */
+	if (n == 0 && t->id[0])
+		(void)snprintf(t->last, sizeof(t->last), "%s", t->id);
 	/* A gap's data has nothing in it. */
 	if (n < 9 || memcmp(line, "data: ", 6) != 0)
 		return 0;
@@ -233,6 +239,7 @@ static int follow_once(struct tail *t, struct cli *c, bool again)
 	if (status)
 		return status;
 	strbuf_reset(&t->line);
+	t->id[0] = '\0';
 	return cli_follow(c, target.data, "text/event-stream", again, on_data, t);
 }
 

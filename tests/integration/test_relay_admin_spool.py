@@ -5,6 +5,7 @@ import fcntl
 import json
 import os
 import pty
+import socket
 import struct
 import subprocess
 import termios
@@ -204,6 +205,28 @@ def test_following(pg, relay, stage, follow, webhook):
     events = [json.loads(line) for line in all_of_it.wait_lines(9)]
     assert arrived(events, "one") == one.made[1:] and len({e["id"] for e in events}) == 9
     assert len(all_of_it.errors) == 1 and "waiting" in all_of_it.errors[0]
+
+
+def test_following_from_now_on(relay, follow, closing):
+    """Before the first change, too, the place to go on from is what the daemon said; half of an event tells none."""
+    r = relay()
+    r.write_config()
+    asked = []
+    answers = ["", "id: 00000000000000000042\n\n", "id: 00000000000000000043\nevent: change\n", ":\n\n", ""]
+    listener = closing.enter_context(contextlib.closing(socket.socket(socket.AF_UNIX)))
+    listener.settimeout(30)
+    listener.bind(r.path("admin.sock"))
+    listener.listen()
+    follow(r, "-n", "0", "--database", "one")
+    for answer in answers:
+        with contextlib.closing(listener.accept()[0]) as client:
+            client.settimeout(30)
+            asked.append(client.recv(4096).split(b" ")[1].decode())
+            # It breaks off.
+            chunk = f"{len(answer):x}\r\n{answer}\r\n" if answer else ""
+            client.sendall(f"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{chunk}".encode())
+    first, then = "last=0&database=one", "database=one&after=00000000000000000042"
+    assert asked == [f"/api/v1/changes?follow=true&{words}" for words in (first, first, then, then, then)]
 
 
 def test_server_sent_events(pg, relay, stage, webhook):

@@ -121,7 +121,7 @@ static void turns(unsigned int n)
 		assert_int_equal(loop_turn(app.loop, false), 0);
 }
 
-/* Each event has an id, and they rise. */
+/* Each event has an id, and so has the beginning, where there is none to begin with; they rise. */
 static void check_ids(unsigned int n)
 {
 	const char *end = got.data + got.len;
@@ -150,7 +150,7 @@ static void test_from_now_on(_unused_ void **state)
 	for (int i = 0; i < 3; i++)
 		admit(10);
 	wait_for(fd, "event: change\n", 3);
-	check_ids(3);
+	check_ids(1 + 3);
 	assert_non_null(strstr(got.data, "Content-Type: text/event-stream\r\n"));
 	assert_null(strstr(got.data, "gap"));
 	strbuf_reset(&got);
@@ -162,6 +162,42 @@ static void test_from_now_on(_unused_ void **state)
 	(void)close(other);
 	turns(20);
 	assert_true(list_empty(&app.admin->feeds));
+}
+
+/* The end of the answer's head, behind which the stream begins. */
+static const char *stream_begin(void)
+{
+	const char *p = strstr(got.data, "\r\n\r\n");
+
+	assert_non_null(p);
+	return p + 4;
+}
+
+/* Before anything has come, a client is told where it stands: what is relayed while it is cut off it gets. */
+static void test_where_it_begins(_unused_ void **state)
+{
+	static const char *const queries[] = { "", "&last=0", "&database=alpha" };
+	char query[64];
+	int fd;
+
+	admit(10);
+	for (size_t i = 0; i < ARRAY_SIZE(queries); i++) {
+		fd = follow(queries[i]);
+		wait_for(fd, "\nid: ", 1);
+		turns(20);
+		receive(fd);
+		assert_memory_equal(stream_begin(), "id: ", 4);
+		assert_string_equal(stream_begin() + 24, "\n\n");
+		(void)snprintf(query, sizeof(query), "&after=%.20s", stream_begin() + 4);
+		(void)close(fd);
+		turns(20);
+		admit(10);
+		fd = follow(query);
+		wait_for(fd, "event: change\n", 1);
+		check_ids(1);
+		assert_null(strstr(got.data, "gap"));
+		(void)close(fd);
+	}
 }
 
 static void test_history_first(_unused_ void **state)
@@ -222,7 +258,7 @@ static void test_a_client_that_reads_slowly(_unused_ void **state)
 	wait_for(fd, "event: change\n", n);
 	admit(10);
 	wait_for(fd, "event: change\n", n + 1);
-	check_ids(n + 1);
+	check_ids(1 + n + 1);
 	assert_int_equal(count("event: gap"), 0);
 	(void)close(fd);
 }
@@ -246,6 +282,7 @@ int main(void)
 #define TEST(_t) cmocka_unit_test_setup_teardown(_t, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
 		TEST(test_from_now_on),
+		TEST(test_where_it_begins),
 		TEST(test_history_first),
 		TEST(test_changes_that_come_meanwhile),
 		TEST(test_a_client_that_reads_slowly),
