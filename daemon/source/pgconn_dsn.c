@@ -2,10 +2,14 @@
 
 #include "source/pgconn_dsn.h"
 
+#include <errno.h>
 #include <libpq-fe.h>
+#include <limits.h>
+#include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "base/cleanup.h"
 #include "base/error.h"
@@ -26,7 +30,6 @@ static const char *option(const PQconninfoOption *options, const char *keyword)
 	return NULL;
 }
 
-/* libpq looks at it only when it connects. */
 static bool is_sslmode(const char *value)
 {
 	static const char *const modes[] = { "disable", "allow",     "prefer",
@@ -36,6 +39,71 @@ static bool is_sslmode(const char *value)
 		if (strcmp(value, modes[i]) == 0)
 			return true;
 	return false;
+}
+
+/* Where the user's part of a URI has no @host, this is the password, and libpq would quote it when it connects. */
+static bool is_port(const char *value)
+{
+	unsigned long n;
+
+	if (value[strspn(value, "0123456789")])
+		return false;
+	n = strtoul(value, NULL, 10);
+	return n >= 1 && n <= 65535;
+}
+
+/* As libpq reads its numbers. */
+static bool is_integer(const char *value)
+{
+	char *end;
+	long n;
+
+	errno = 0;
+	n = strtol(value, &end, 10);
+	return errno == 0 && n >= INT_MIN && n <= INT_MAX && end != value &&
+	       end[strspn(end, " \t\n\v\f\r")] == '\0';
+}
+
+static bool is_address(const char *value)
+{
+	const struct addrinfo hints = { .ai_flags = AI_NUMERICHOST, .ai_socktype = SOCK_STREAM };
+	struct addrinfo *list;
+
+	if (getaddrinfo(value, NULL, &hints, &list) != 0)
+		return false;
+	freeaddrinfo(list);
+	return true;
+}
+
+#define WHOLE(_name)                               \
+	{                                          \
+		_name, _name " is no whole number" \
+	}
+
+/* What libpq would find only when it connects, each time. NULL: acceptable. A value is never quoted: it may be a
+ * password in the wrong place. */
+static const char *wrong_value(const PQconninfoOption *options)
+{
+	static const char *const numbers[][2] = {
+		WHOLE("connect_timeout"),     WHOLE("keepalives"),       WHOLE("keepalives_idle"),
+		WHOLE("keepalives_interval"), WHOLE("keepalives_count"), WHOLE("tcp_user_timeout"),
+	};
+	const char *value = option(options, "port");
+
+	if (value && !is_port(value))
+		return "the port is no number from 1 to 65535";
+	value = option(options, "hostaddr");
+	if (value && !is_address(value))
+		return "hostaddr is no numeric address: a name belongs into host";
+	for (size_t i = 0; i < ARRAY_SIZE(numbers); i++) {
+		value = option(options, numbers[i][0]);
+		if (value && !is_integer(value))
+			return numbers[i][1];
+	}
+	value = option(options, "sslmode");
+	if (value && !is_sslmode(value))
+		return "sslmode is disable, allow, prefer, require, verify-ca or verify-full";
+	return NULL;
 }
 
 /* As libpq takes it; NULL: it finds none. */
@@ -61,7 +129,7 @@ static const char *why_not(const PQconninfoOption *options, const PQconninfoOpti
 		{ "service", "service files are not read: write what it stands for" },
 	};
 	static const char *const single[] = { "host", "hostaddr", "port" };
-	const char *dbname, *port, *sslmode;
+	const char *dbname, *why;
 
 	for (size_t i = 0; i < ARRAY_SIZE(single); i++) {
 		const char *value = option(options, single[i]);
@@ -69,17 +137,12 @@ static const char *why_not(const PQconninfoOption *options, const PQconninfoOpti
 		if (value && strchr(value, ','))
 			return "several hosts: a database has one, name each in an entry of its own";
 	}
-	/* Where the user's part of a URI has no @host, this is the password, and libpq would quote it in
-	 * its complaint when it connects. */
-	port = option(options, "port");
-	if (port && strspn(port, "0123456789") != strlen(port))
-		return "the port is no number";
 	for (size_t i = 0; i < ARRAY_SIZE(ours); i++)
 		if (option(options, ours[i][0]))
 			return ours[i][1];
-	sslmode = option(options, "sslmode");
-	if (sslmode && !is_sslmode(sslmode))
-		return "sslmode is disable, allow, prefer, require, verify-ca or verify-full";
+	why = wrong_value(options);
+	if (why)
+		return why;
 	dbname = database(options, defaults);
 	if (dbname && strcmp(dbname, "template1") == 0)
 		return "a session in template1 makes every CREATE DATABASE fail: name another database";

@@ -651,114 +651,6 @@ static void test_freed_inside_each_callback(_unused_ void **state)
 	}
 }
 
-/* --- connection strings --- */
-
-static void check(const char *dsn, bool password, const char *message)
-{
-	bool has_password = !password;
-	char *text = NULL;
-	int r = pgconn_check_dsn(dsn, &has_password, &text);
-
-	if (!message) {
-		assert_int_equal(r, 0);
-		assert_int_equal(has_password, password);
-		return;
-	}
-	assert_int_equal(r, PGCONN_E_DSN);
-	assert_non_null(text);
-	if (!strstr(text, message))
-		fail_msg("\"%s\": \"%s\" does not hold \"%s\"", dsn, text, message);
-	assert_null(strstr(text, "hunter2"));
-	assert_null(strchr(text, '\n'));
-	free(text);
-}
-
-static void test_check_dsn(_unused_ void **state)
-{
-	(void)unsetenv("PGDATABASE");
-	(void)unsetenv("PGUSER");
-	check("host=db user=u", false, NULL);
-	check("postgresql://u@db/name?sslmode=require", false, NULL);
-	check("postgresql://u:hunter2@db/name", true, NULL);
-	check("host=/run/postgresql password=hunter2", true, NULL);
-	check("host=a,b", false, "several hosts");
-	check("postgresql://a,b/name", false, "several hosts");
-	check("host=a port=1,2", false, "several hosts");
-	check("hostaddr=::1,::2", false, "several hosts");
-	check("application_name=x", false, "application_name is set by the relay");
-	check("client_encoding=x", false, "client_encoding is set by the relay");
-	check("gssencmode=prefer", false, "gssencmode is set by the relay");
-	check("replication=database password=hunter2", false, "ordinary session");
-	check("service=x", false, "service files are not read");
-	check("postgresql://db/template1", false, "CREATE DATABASE");
-	check("host=db user=template1", false, "CREATE DATABASE");
-	check("host=db user=template1 dbname=orders", false, NULL);
-	check("host=db sslpassword=hunter2", true, NULL);
-	check("hots=db", false, "invalid connection option \"hots\"");
-	check("postgresql://db/name?hots=x", false, "invalid URI query parameter: \"hots\"");
-	check("host=db password='hunter2", false, "unterminated quoted string");
-	check("host=db sslmode=verify-full", false, NULL);
-	check("host=db sslmode=foo", false,
-	      "sslmode is disable, allow, prefer, require, verify-ca");
-	check("postgresql://u:hunter2@db/name?sslmode=hunter2", false, "sslmode is disable");
-	check("host=db port=5432x", false, "the port is no number");
-	check("postgresql://u:hunter2/name", false, "the port is no number");
-	/* Where it is wrong may be in the password. */
-	check("hunter2", false, "not shown");
-	check("host=db hunter2", false, "not shown");
-	check("hunter-2=x", false, "not shown");
-	check("host=db user=u@h hunter=x", false, "not shown");
-	check("host=db password=my hunter2 x=1", false, "not shown");
-	check("postgresql://u:hunter2@[::1/hunter2", false, "not shown");
-}
-
-/* What the string leaves out libpq takes from the environment. */
-static void test_check_dsn_without_a_database(_unused_ void **state)
-{
-	assert_int_equal(setenv("PGUSER", "template1", 1), 0);
-	check("host=db", false, "CREATE DATABASE");
-	check("host=db user=u", false, NULL);
-	assert_int_equal(setenv("PGDATABASE", "orders", 1), 0);
-	check("host=db", false, NULL);
-	assert_int_equal(setenv("PGDATABASE", "template1", 1), 0);
-	check("host=db user=u", false, "CREATE DATABASE");
-	check("host=db user=u dbname=orders", false, NULL);
-	(void)unsetenv("PGDATABASE");
-	(void)unsetenv("PGUSER");
-}
-
-static void test_dsn_host(_unused_ void **state)
-{
-	static const struct {
-		const char *dsn, *host;
-	} cases[] = {
-		{ "host=db", "db" },
-		{ "postgresql://[::1]:5433/x", "::1" },
-		{ "host=/run/postgresql", NULL },
-		{ "host=@abstract", NULL },
-		{ "host=db hostaddr=192.0.2.1", NULL },
-		{ "user=u", NULL },
-	};
-	char *host;
-
-	(void)unsetenv("PGHOST");
-	(void)unsetenv("PGHOSTADDR");
-	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-		assert_int_equal(pgconn_dsn_host(&host, cases[i].dsn), 0);
-		if (cases[i].host)
-			assert_string_equal(host, cases[i].host);
-		else
-			assert_null(host);
-		free(host);
-	}
-	assert_int_equal(setenv("PGHOST", "from.environment", 1), 0);
-	assert_int_equal(pgconn_dsn_host(&host, "user=u"), 0);
-	assert_string_equal(host, "from.environment");
-	free(host);
-	(void)unsetenv("PGHOST");
-	assert_int_equal(pgconn_dsn_host(&host, "nonsense"), -EINVAL);
-}
-
 int main(void)
 {
 #define TEST(_name) cmocka_unit_test_setup_teardown(_name, set_up, tear_down)
@@ -784,9 +676,6 @@ int main(void)
 		TEST(test_a_write_that_fails),
 		TEST(test_a_write_that_takes_long),
 		TEST(test_freed_inside_each_callback),
-		TEST(test_check_dsn),
-		TEST(test_check_dsn_without_a_database),
-		TEST(test_dsn_host),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
