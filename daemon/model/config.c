@@ -255,7 +255,7 @@ static int read_source(const struct config_context *asker, struct config_place a
 	struct config_source *source;
 	int r;
 
-	r = config_file_read(&bytes, path, LIMIT_CONFIG_BYTES - l->n_bytes, message);
+	r = config_file_read(&bytes, path, LIMIT_CONFIG_BYTES, message);
 	if (r > 0) {
 		r = key ? config_error(asker, at, key, "%s: %s", path, message)
 			: config_error(asker, at, NULL, "%s", message);
@@ -263,6 +263,10 @@ static int read_source(const struct config_context *asker, struct config_place a
 	}
 	if (r == 0 && is_known(l, &bytes))
 		return 0;
+	if (r == 0 && bytes.len > LIMIT_CONFIG_BYTES - l->n_bytes)
+		return error_fold(config_error(asker, at, key,
+					       "%s: all files together hold more than %u MiB", path,
+					       LIMIT_CONFIG_BYTES / 1048576u));
 	if (r == 0 && key)
 		r = add_source(l, path);
 	if (r < 0)

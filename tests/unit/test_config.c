@@ -540,6 +540,24 @@ static char *many(const char *section, size_t n, const char *options)
 	return text;
 }
 
+/* @text: as long as all may be. A file that is named twice counts once. */
+static void check_limit_of_all(char *text)
+{
+	char other[256], path[256];
+	struct config *c;
+
+	text[LIMIT_CONFIG_BYTES / 2 + 1] = '\0';
+	fixture_put("other.json", text);
+	c = fixture_load_good("{ \"include\": [\"other.json\", \"other.js*\"] }");
+	(void)config_free(c);
+	fixture_put("third.json", text);
+	fixture_put("text.json", "{ \"include\": [\"other.json\", \"third.json\"] }");
+	assert_refused(fixture_path(path, "text.json"),
+		       "third.json: all files together hold more than 4 MiB");
+	assert_int_equal(unlink(fixture_path(other, "third.json")), 0);
+	assert_int_equal(unlink(fixture_path(other, "other.json")), 0);
+}
+
 static void test_limits(_unused_ void **state)
 {
 	struct config_errors errors;
@@ -578,6 +596,7 @@ static void test_limits(_unused_ void **state)
 	fixture_put("text.json", text);
 	(void)config_free(fixture_load(path, &errors));
 	assert_int_equal(errors.list.n, 0);
+	check_limit_of_all(text);
 	free(text);
 }
 
