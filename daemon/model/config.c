@@ -19,6 +19,7 @@
 #include "base/text.h"
 #include "model/config_file.h"
 #include "model/config_load.h"
+#include "model/config_text.h"
 #include "model/json.h"
 
 /* One member of "databases" or "sinks", from whichever file. */
@@ -101,6 +102,28 @@ static void exchange(const struct option *o, struct config *a, struct config *b)
 	memcpy(y, held, n);
 }
 
+/* Where the admin socket moves away, a sink may take its place, but not yet. */
+static int warn_of_admin(struct config *c)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < c->n_sinks && r == 0; i++) {
+		_cleanup_(strbuf_done) struct strbuf b = STRBUF_INIT;
+		const struct sink_conf *s = c->sinks[i];
+
+		if (s->type != SINK_UNIX || s->unix_.mode != UNIX_LISTEN || !s->unix_.path ||
+		    !text_same_path(s->unix_.path, c->admin.socket))
+			continue;
+		text_add_escaped(&b, c->path, strlen(c->path));
+		strbuf_addf(&b, ": sinks.%s.path: the admin socket is there until the next start",
+			    s->name);
+		r = strbuf_error(&b);
+		if (r == 0)
+			r = strlist_add(&c->warnings, b.data, b.len);
+	}
+	return error_fold(r);
+}
+
 int config_keep_started(struct config *c, struct config *in_force)
 {
 	const struct option_table *t = &option_tables[OPTIONS_MAIN];
@@ -123,7 +146,7 @@ int config_keep_started(struct config *c, struct config *in_force)
 		if (r < 0)
 			return error_fold(r);
 	}
-	return 0;
+	return error_fold(warn_of_admin(c));
 }
 
 struct config *config_free(struct config *c)

@@ -8,6 +8,7 @@
 #include "base/limits.h"
 #include "base/strbuf.h"
 #include "model/config_load.h"
+#include "model/config_text.h"
 #include "model/config_units.h"
 
 /* --- one object ----------------------------------------------------------------------------------- */
@@ -248,13 +249,13 @@ static int check_paths(const struct config_context *sinks, size_t n_sinks, size_
 
 	if (s->type != SINK_UNIX || s->unix_.mode != UNIX_LISTEN || !s->unix_.path || !v)
 		return 0;
-	if (admin && strcmp(s->unix_.path, admin) == 0)
+	if (admin && text_same_path(s->unix_.path, admin))
 		r = config_error(&sinks[mine], config_value_place(v), "path",
 				 "the admin socket is there (admin.socket)");
 	for (size_t i = 0; i < mine && i < n_sinks && r == 0; i++) {
 		other = sinks[i].target;
 		if (other->type == SINK_UNIX && other->unix_.mode == UNIX_LISTEN &&
-		    other->unix_.path && strcmp(s->unix_.path, other->unix_.path) == 0 &&
+		    other->unix_.path && text_same_path(s->unix_.path, other->unix_.path) &&
 		    strcmp(s->name, other->name) != 0)
 			r = config_error(&sinks[mine], config_value_place(v), "path",
 					 "%s makes its socket there", sinks[i].path);

@@ -50,6 +50,27 @@ const char *text_check_socket(const char *s)
 	return text_check_absolute(s);
 }
 
+/* @p: at a slash. The last one of several, and of those with dots between. */
+static const char *last_slash(const char *p)
+{
+	while (p[1] == '/' || (p[1] == '.' && p[2] == '/'))
+		p += p[1] == '/' ? 1 : 2;
+	return p;
+}
+
+bool text_same_path(const char *a, const char *b)
+{
+	for (; *a == *b; a++, b++) {
+		if (*a == '\0')
+			return true;
+		if (*a == '/') {
+			a = last_slash(a);
+			b = last_slash(b);
+		}
+	}
+	return false;
+}
+
 const char *text_split_address(struct text_address *ret, const char *s, size_t n)
 {
 	struct text_address a = { .host = s };

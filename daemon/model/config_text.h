@@ -14,6 +14,8 @@
 const char *text_check_absolute(const char *s) _must_check_;
 /* Absolute and short enough for sun_path. */
 const char *text_check_socket(const char *s) _must_check_;
+/* Whether two absolute paths are the same, without a look at the disk: "/a//b" and "/a/./b" are "/a/b". */
+bool text_same_path(const char *a, const char *b) _pure_;
 /* http or https, a host, no user, no fragment, nothing that must be percent-encoded. */
 const char *text_check_url(const char *s) _must_check_;
 /* A name of an RFC 5424 application: 1 to 48 printable characters, no blank. */

@@ -1,6 +1,7 @@
 #include "unit.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "config_fixture.h"
 #include "model/config.h"
@@ -147,6 +148,28 @@ static void test_databases_equal(_unused_ void **state)
 	(void)config_free(a);
 }
 
+/* The place that the admin socket leaves is free at the next start. */
+static void test_what_waits_for_a_start(_unused_ void **state)
+{
+	struct config *in_force =
+		fixture_load_good("{ \"include\": [], \"admin\": { \"socket\": \"/run/a/s\" } }");
+	struct config *c = fixture_load_good(
+		"{ \"include\": [], \"admin\": { \"socket\": \"/run/b/s\" }, \"sinks\": {"
+		"\"one\": { \"type\": \"unix\", \"path\": \"/run/./a//s\" },"
+		"\"two\": { \"type\": \"unix\", \"path\": \"/run/a/s\", \"mode\": \"connect\" },"
+		"\"three\": { \"type\": \"unix\", \"path\": \"/run/a/t\" } } }");
+
+	assert_int_equal(config_keep_started(c, in_force), 0);
+	assert_string_equal(c->admin.socket, "/run/a/s");
+	assert_int_equal(c->warnings.n, 2);
+	assert_non_null(strstr(c->warnings.items[0],
+			       ": admin.socket: a change takes effect at the next start"));
+	assert_non_null(strstr(c->warnings.items[1],
+			       ": sinks.one.path: the admin socket is there until the next start"));
+	(void)config_free(c);
+	(void)config_free(in_force);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -154,6 +177,7 @@ int main(void)
 		cmocka_unit_test(test_renewed_certificates_differ),
 		cmocka_unit_test(test_rotated_secrets_differ),
 		cmocka_unit_test(test_databases_equal),
+		cmocka_unit_test(test_what_waits_for_a_start),
 	};
 
 	return cmocka_run_group_tests(tests, fixture_make, fixture_remove);

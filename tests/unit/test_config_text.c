@@ -185,12 +185,39 @@ static void test_addresses(_unused_ void **state)
 			fail_msg("%s was accepted", bad[i]);
 }
 
+static void test_same_path(_unused_ void **state)
+{
+	static const struct {
+		const char *a, *b;
+		bool same;
+	} pairs[] = {
+		{ "/run/x", "/run/x", true },
+		{ "/run/x", "//run///x", true },
+		{ "/run/x", "/./run/././x", true },
+		{ "/run//./x", "/run/.//x", true },
+		{ "/", "/", true },
+		{ "/run/x", "/run/xy", false },
+		{ "/run/x", "/run", false },
+		{ "/run/.x", "/run/x", false },
+		{ "/run/..", "/run/.", false },
+		{ "/run/x.//y", "/run/x/y", false },
+		{ "/run/../x", "/x", false },
+		{ "", "/", false },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(pairs); i++) {
+		assert_int_equal(text_same_path(pairs[i].a, pairs[i].b), pairs[i].same);
+		assert_int_equal(text_same_path(pairs[i].b, pairs[i].a), pairs[i].same);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_checks),
 		cmocka_unit_test(test_lengths),
 		cmocka_unit_test(test_addresses),
+		cmocka_unit_test(test_same_path),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
