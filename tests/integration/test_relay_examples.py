@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import threading
@@ -147,6 +148,10 @@ def test_ui_refresh(example, node, tmp_path):
         forged = {"webhook-id": "x", "webhook-timestamp": str(int(time.time())), "webhook-signature": "v1,AAAA"}
         assert answer(port, "POST", "/hooks/schema", "{}", forged)[0] == 401
         assert answer(port, "POST", "/hooks/schema", "{}")[0] == 401
+        # Nor does it end when somebody leaves in the middle of a body.
+        with socket.create_connection(("127.0.0.1", port), 30) as half:
+            half.sendall(b"POST /hooks/schema HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+        wait_until(lambda: "aborted" in listening.lines, "a word that it was broken off")
         # A test is taken, and nothing has changed.
         before = len(browser.told)
         assert r.command("test", "sink", "page").stdout == "sink page: delivered\n"

@@ -48,7 +48,7 @@ function tell(body) {
 		browser.write(`data: ${message}\n\n`)
 }
 
-createServer(async (request, response) => {
+async function answer(request, response) {
 	if (request.method === 'POST' && request.url === '/hooks/schema') {
 		const chunks = []
 		let size = 0
@@ -72,4 +72,12 @@ createServer(async (request, response) => {
 		return response.write(': hello\n\n')
 	}
 	response.writeHead(200, { 'content-type': 'text/html; charset=utf-8' }).end(page)
+}
+
+createServer((request, response) => {
+	// Who leaves in the middle of a body must not take the others along: without this, Node ends.
+	answer(request, response).catch((error) => {
+		console.error(error.message)
+		response.destroy()
+	})
 }).listen(Number(port), '127.0.0.1', () => console.log(`http://127.0.0.1:${port}/`))
