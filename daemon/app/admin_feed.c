@@ -92,6 +92,9 @@ static int add_page(struct feed *f, const struct store_query *q)
 		strbuf_addf(&f->pending, "id: %020" PRIu64 "\n\n", f->query.after);
 	/* What came while this page was read lies behind it. */
 	f->live = !q->more && f->asked == f->admin->newest;
+	/* Who waits for a quiet database among busy ones is not shown the same history each time it is asked for. */
+	if (!q->more)
+		f->query.after = MAX(f->query.after, f->asked);
 	return k < 0 ? error_fold(k) : strbuf_error(&f->pending);
 }
 
