@@ -520,6 +520,24 @@ static void move(const char *from, const char *to)
 	assert_int_equal(rename(a, b), 0);
 }
 
+/* By the file's numbers. */
+static void assert_opened_late_once_more(void)
+{
+	store_world_close(w);
+	assert_int_equal(store_world_sql(w, "SELECT id FROM name WHERE name = 'orders'"), 1);
+	assert_int_equal(store_world_sql(w, "SELECT count(*) FROM cursor WHERE hidden AND "
+					    "snapshot = '1:2:' AND install_id = 'old'"),
+			 1);
+	store_world_open(w);
+	lane.sink = store_world_sink(w, "ui");
+	lane.database = store_world_database(w, "orders");
+	assert_int_equal(lane.sink, 1);
+	assert_int_equal(store_world_sink(w, "new"), 4);
+	store_world_load(w, lane, 0, 10);
+	assert_loaded(2, (const unsigned int[]){ 1, 4 });
+	assert_string_equal(store_get_cursor(w->store, lane.database)->install_id, "new");
+}
+
 static void test_opened_late(_unused_ void **state)
 {
 	struct cursor old = { .install_id = "old", .snapshot = (char[]){ "1:2:" } };
@@ -589,20 +607,7 @@ static void test_opened_late(_unused_ void **state)
 	assert_true(store_get_cursor(w->store, users)->hidden);
 	assert_false(store_get_gone(w->store, gone));
 	assert_true(store_get_gone(w->store, store_world_sink(w, "gone")));
-	/* And once more, by the file's numbers. */
-	store_world_close(w);
-	assert_int_equal(store_world_sql(w, "SELECT id FROM name WHERE name = 'orders'"), 1);
-	assert_int_equal(store_world_sql(w, "SELECT count(*) FROM cursor WHERE hidden AND "
-					    "snapshot = '1:2:' AND install_id = 'old'"),
-			 1);
-	store_world_open(w);
-	lane.sink = store_world_sink(w, "ui");
-	lane.database = store_world_database(w, "orders");
-	assert_int_equal(lane.sink, 1);
-	assert_int_equal(store_world_sink(w, "new"), 4);
-	store_world_load(w, lane, 0, 10);
-	assert_loaded(2, (const unsigned int[]){ 1, 4 });
-	assert_string_equal(store_get_cursor(w->store, lane.database)->install_id, "new");
+	assert_opened_late_once_more();
 }
 
 /* Better twice than not at all, after a while. */
