@@ -92,7 +92,10 @@ def test_another_event_trigger_rings_once_a_command(db):
     with db.session() as cursor, Listener(db) as listener:
         cursor.execute("SET test.tag = 'DROP TABLE'")
         cursor.execute("DROP TABLE t")
-        assert len(listener.heard(6)) == 6 == len(db.rows())
+        rows = db.rows()
+        # PostgreSQL sends what is the same within a transaction once: two of a kind may have the same millisecond.
+        kinds = {(r["tag"], r["timestamp"]) for r in rows}
+        assert len(rows) == 6 and len(listener.heard(len(kinds))) == len(kinds)
         cursor.execute("DROP TABLE IF EXISTS t")
         cursor.execute("DROP VIEW w")
         assert len(listener.heard(2)) == 2 == len(db.rows())
