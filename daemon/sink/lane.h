@@ -47,6 +47,7 @@ struct lane {
 	int64_t stored_since; /* of the oldest of them, or of one that was before it (CLOCK_MONOTONIC) */
 	uint64_t last;
 	bool late; /* they do not: the store was silent at first, and may name what is queued */
+	bool stale; /* what is being loaded was asked for before that was known: it is asked for anew */
 	bool loading; /* the store was asked, for n_asked; so many of those above were owed after that: */
 	unsigned int n_asked;
 	uint64_t bytes_asked;

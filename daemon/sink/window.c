@@ -160,7 +160,7 @@ void window_stop_loading(struct lane *l)
 	l->sink->bytes_asked -= l->bytes_asked;
 	l->n_asked = 0;
 	l->bytes_asked = 0;
-	l->loading = false;
+	l->loading = l->stale = false;
 }
 
 int window_load(struct lane *l, struct change *c, uint64_t position, int64_t since,
@@ -169,6 +169,8 @@ int window_load(struct lane *l, struct change *c, uint64_t position, int64_t sin
 	struct delivery *d;
 	int r;
 
+	if (l->stale)
+		return 0;
 	remove_stored(l, 1, c->payload.len);
 	l->stored_since = MAX(l->stored_since, since);
 	if (l->late && is_queued(l, position)) {
@@ -188,8 +190,13 @@ void window_loaded(struct lane *l, bool more)
 {
 	struct sink *s = l->sink;
 	struct verdict_info info = { .status = s->last_status, .detail = s->last_error };
+	bool stale = l->stale;
 
 	window_stop_loading(l);
+	if (stale) {
+		window_drained(l);
+		return;
+	}
 	if (!more) {
 		l->late = false;
 		remove_stored(l, l->n_stored - MIN(l->n_stored, l->n_after),
@@ -208,6 +215,7 @@ void window_count(struct lane *l, uint64_t n, uint64_t bytes, int64_t since)
 {
 	if (!l->sink->counting) {
 		l->late = true;
+		l->stale = l->loading;
 		l->last = 0;
 	}
 	/* It was owed that while the daemon had another configuration. */

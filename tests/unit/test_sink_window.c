@@ -56,6 +56,60 @@ static void deliver_all(void)
 	spool_check();
 }
 
+/* --- a count that comes late -------------------------------------------------------------------------- */
+
+static unsigned int n_hungry;
+
+static int on_hungry(_unused_ void *userdata, _unused_ struct sink *s, struct lane *l,
+		     _unused_ unsigned int limit, _unused_ uint64_t bytes)
+{
+	n_hungry++;
+	assert_true(l->loading);
+	return 0;
+}
+
+static void load(struct lane *l, uint64_t position)
+{
+	struct change *c = fake_change_new("a", position);
+
+	assert_int_equal(window_load(l, c, position, 0, 0, 0), 0);
+	(void)change_unref(c);
+}
+
+/* The store was silent at the start. What it was asked meanwhile says nothing of what it tells at last. */
+static void test_counted_while_loading(_unused_ void **state)
+{
+	static struct sink_callbacks callbacks;
+	struct lane *l;
+
+	n_hungry = 0;
+	callbacks = fake_kind_callbacks;
+	callbacks.on_dropped = NULL;
+	callbacks.on_hungry = on_hungry;
+	confs[0].paused = true;
+	assert_int_equal(sink_new(&sink, &confs[0], &env, &callbacks), 0);
+	sink->counting = true;
+	l = lane_of("a");
+	window_count(l, 2, 0, 0);
+	l->last = 100;
+	window_counted(sink);
+	turn();
+	assert_int_equal(n_hungry, 1);
+	window_count(l, 3, 0, 0);
+	load(l, 101);
+	window_loaded(l, false);
+	turn();
+	assert_int_equal(n_hungry, 2);
+	assert_int_equal(l->n_queue, 0);
+	assert_true(l->last == 0 && l->n_stored == 5);
+	for (uint64_t i = 1; i <= 3; i++)
+		load(l, i);
+	load(l, 101);
+	window_loaded(l, false);
+	assert_int_equal(l->n_queue, 4);
+	assert_true(l->last == 101 && l->n_stored == 0);
+}
+
 /* --- what is too old --------------------------------------------------------------------------------- */
 
 static unsigned int n_expired;
@@ -458,6 +512,7 @@ static void test_reconfigured_while_loading(_unused_ void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		WINDOW_TEST(test_counted_while_loading),
 		WINDOW_TEST(test_expiry_of_what_is_loaded),
 		WINDOW_TEST(test_expiry_of_a_resync),
 		WINDOW_TEST(test_owed_since),
