@@ -54,12 +54,15 @@ static int judge(struct inspection *in, int rc)
 
 /* --- opening ---------------------------------------------------------------------------------------- */
 
-/* 0: nobody has it open. */
-static pid_t holder(int fd)
+/* Whether somebody has it open. *ret: who; not above 0: one that cannot be seen from here (in a container). */
+static bool is_held(int fd, pid_t *ret)
 {
 	struct flock lock = { .l_type = F_RDLCK, .l_start = LOCK_FIRST, .l_len = LOCK_BYTES };
 
-	return fcntl(fd, F_GETLK, &lock) == 0 && lock.l_type != F_UNLCK ? lock.l_pid : 0;
+	if (fcntl(fd, F_GETLK, &lock) < 0 || lock.l_type == F_UNLCK)
+		return false;
+	*ret = lock.l_pid;
+	return true;
 }
 
 /* This process must not have it open: closing the descriptor would drop its locks. */
@@ -73,13 +76,14 @@ static int look_for_locks(struct inspection *in)
 		return unreadable(in, strerrordesc_np(errno));
 	if (!S_ISREG(st.st_mode))
 		return unreadable(in, "it is no regular file");
-	pid = holder(fd);
-	if (pid) {
-		(void)snprintf(
-			in->error, sizeof(in->error),
-			"the daemon has it open (process %ld): ask that one, with schemarelay "
-			"status",
-			(long)pid);
+	if (is_held(fd, &pid)) {
+		char process[64] = "one that cannot be seen from here";
+
+		if (pid > 0)
+			(void)snprintf(process, sizeof(process), "process %ld", (long)pid);
+		(void)snprintf(in->error, sizeof(in->error),
+			       "the daemon has it open (%s): ask that one, with schemarelay status",
+			       process);
 		return INSPECT_E_IN_USE;
 	}
 	return 0;

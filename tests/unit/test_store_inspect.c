@@ -218,6 +218,24 @@ static void test_in_use_and_after_a_kill(_unused_ void **state)
 	assert_int_equal(w->n_resets, 0);
 }
 
+/* As in a container: whoever has it is not told. */
+static void test_in_use_by_somebody_unseen(_unused_ void **state)
+{
+	struct flock lock = { .l_type = F_WRLCK, .l_start = 0x40000000, .l_len = 512 };
+	char *text;
+	int fd;
+
+	fill();
+	store_world_close(w);
+	fd = open(w->path, O_RDWR | O_CLOEXEC);
+	assert_true(fd >= 0);
+	assert_int_equal(fcntl(fd, F_OFD_SETLK, &lock), 0);
+	text = inspect(INSPECT_E_IN_USE, false);
+	assert_non_null(strstr(text, "(one that cannot be seen from here)"));
+	free(text);
+	assert_int_equal(close(fd), 0);
+}
+
 static void write_text(const char *text)
 {
 	FILE *f = fopen(w->path, "we");
@@ -266,6 +284,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_closed, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_in_use_and_after_a_kill, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_in_use_by_somebody_unseen, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_no_spool, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_out_is_full, set_up, tear_down),
 	};
