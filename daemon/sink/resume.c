@@ -170,6 +170,7 @@ int resume_new(struct resume **ret, struct sink *s, struct subscriber *to, enum 
 		.after = after,
 		.until = to->newest,
 	};
+	to->seen_after = after;
 	/* Nothing can have been missed. */
 	r->done = to->newest > 0 && after >= to->newest;
 	*ret = r;

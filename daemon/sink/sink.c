@@ -245,7 +245,7 @@ int sink_owe(struct sink *s, const char *lane, struct change *c, uint64_t positi
 	if (window_has_room(l))
 		r = lane_append(l, c, position);
 	else
-		window_pass(l, c);
+		window_pass(l, c, position);
 	if (r < 0)
 		return error_fold(r);
 	if (s->n_owed >= LIMIT_SINK_WINDOW / 2)

@@ -309,6 +309,7 @@ static void mark_sent(struct stream *st)
 /* Sends what waits, as far as it goes, and sees what has arrived. */
 static int flush(struct stream *st)
 {
+	bool blocked = st->write_blocked && st->path;
 	int r;
 
 	st->write_blocked = false;
@@ -318,6 +319,10 @@ static int flush(struct stream *st)
 			return error_fold(r);
 		if (st->out.len == 0 || !send_some(st))
 			break;
+		/* There is room again at a Unix socket because the peer has read. */
+		if (blocked)
+			st->progress_at = loop_now(loop_of(st));
+		blocked = false;
 		mark_sent(st);
 	}
 	if (st->state != STREAM_UP)

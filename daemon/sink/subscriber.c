@@ -170,7 +170,7 @@ int subscriber_append(struct subscriber *s, struct change *c, const struct bytes
 	int r;
 
 	if (has_its_place(c)) {
-		if (c->sequence <= s->seen)
+		if (c->sequence > s->seen_after && c->sequence <= s->seen)
 			return 0;
 		if (s->first == 0)
 			s->first = c->sequence;

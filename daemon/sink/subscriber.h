@@ -54,10 +54,11 @@ enum subscriber_state { SUBSCRIBER_GREETING, SUBSCRIBER_RESUMING, SUBSCRIBER_LIV
 struct subscriber {
 	struct list link; /* the owner's */
 	uint64_t newest;  /* the owner's: the last sequence that was sent before it came; 0: none */
-	uint64_t seen;    /* the owner's: it was given the past up to this one; 0: none of it */
-	uint64_t first;   /* of the live lines, the first one's; 0: there was none */
-	void *resume;     /* the owner's, too, ... */
-	uid_t uid;        /* ... as is this */
+	uint64_t seen; /* the owner's: it was given the past up to this one (0: none of it) ... */
+	uint64_t seen_after; /* ... from behind this one on */
+	uint64_t first;      /* of the live lines, the first one's; 0: there was none */
+	void *resume;        /* the owner's, too, ... */
+	uid_t uid;           /* ... as is this */
 
 	struct loop *loop;
 	const struct subscriber_callbacks *callbacks;

@@ -80,8 +80,11 @@ static void remove_stored(struct lane *l, uint64_t n, uint64_t bytes)
 	l->sink->bytes_owed -= bytes;
 }
 
-void window_pass(struct lane *l, const struct change *c)
+void window_pass(struct lane *l, const struct change *c, uint64_t position)
 {
+	/* The first of them: nobody need look for others before it, least of all in a file that cannot be opened. */
+	if (l->n_stored == 0 && !l->loading)
+		l->last = MAX(l->last, position - 1);
 	add_stored(l, 1, c->payload.len, (int64_t)loop_now(l->sink->env->loop));
 	if (l->loading) {
 		l->n_after++;
@@ -216,8 +219,8 @@ void window_count(struct lane *l, uint64_t n, uint64_t bytes, int64_t since)
 	if (!l->sink->counting) {
 		l->late = true;
 		l->stale = l->loading;
-		l->last = 0;
 	}
+	l->last = 0;
 	/* It was owed that while the daemon had another configuration. */
 	if (sink_has_one_lane(l->sink) != !l->database[0])
 		l->sink->mixed = true;

@@ -28,8 +28,8 @@ bool window_has_room(const struct lane *l);
 bool window_has_room_for(const struct lane *l, unsigned int n);
 /* A delivery of @c has left the lane: has it, or its sink, become half empty by that? */
 bool window_gets_low(const struct lane *l, const struct change *c);
-/* One that has no room: it is owed in the store only. */
-void window_pass(struct lane *l, const struct change *c);
+/* One that has no room: it is owed in the store only, at that position. */
+void window_pass(struct lane *l, const struct change *c, uint64_t position);
 /* The lane has become shorter. */
 void window_drained(struct lane *l);
 /* loop_task: asks for the lanes that wait, as far as there is room. */

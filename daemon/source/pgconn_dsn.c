@@ -67,9 +67,13 @@ static bool is_integer(const char *value)
 static bool is_address(const char *value)
 {
 	const struct addrinfo hints = { .ai_flags = AI_NUMERICHOST, .ai_socktype = SOCK_STREAM };
+	/* Whether there is such an interface (fe80::1%eth0) is another question: it may come. */
+	_cleanup_(freep) char *address = strndup(value, strcspn(value, "%"));
 	struct addrinfo *list;
 
-	if (getaddrinfo(value, NULL, &hints, &list) != 0)
+	if (!address)
+		return true;
+	if (getaddrinfo(address, NULL, &hints, &list) != 0)
 		return false;
 	freeaddrinfo(list);
 	return true;

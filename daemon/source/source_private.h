@@ -181,6 +181,8 @@ void source_read_row(struct source *s, unsigned int statement, const struct pgco
 void source_read_done(struct source *s, enum source_work work, const struct pgconn_error *error);
 /* What may_read() has allowed is not under way any more. */
 void source_read_came(struct source *s);
+/* What was read before is forgotten: tells it, once. */
+void source_read_tell_lost(struct source *s);
 /* Forgets a reading that did not reach its end. */
 void source_read_abort(struct source *s);
 void source_read_free(struct source *s);

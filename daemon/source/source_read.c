@@ -515,15 +515,19 @@ static int go_on(struct source *s)
 	return 0;
 }
 
-/* Everything that is there. */
+void source_read_tell_lost(struct source *s)
+{
+	if (!s->oldest || s->lost_told)
+		return;
+	s->lost_told = true;
+	source_resync(s, RESYNC_SPOOL_LOST);
+}
+
+/* Everything that is there. What was owed and stood in the spool only does not come again, where it was pruned since. */
 static void begin_with_oldest(struct source *s)
 {
 	s->from_start = true;
-	if (!s->oldest || s->lost_told)
-		return;
-	/* What was owed and stood in the spool only does not come again, where it was pruned since. */
-	s->lost_told = true;
-	source_resync(s, RESYNC_SPOOL_LOST);
+	source_read_tell_lost(s);
 }
 
 /* What comes from now on. */
@@ -583,12 +587,13 @@ static int tell_rereading(struct source *s, enum resync_reason reason)
 	const struct cursor *present = &s->identity.present;
 	int r;
 
-	if (journal_goes_on(&s->reread_told, present))
-		return 0;
+	bool told = journal_goes_on(&s->reread_told, present);
+
 	r = cursor_copy(&s->reread_told, present);
 	if (r < 0)
 		return error_fold(r);
-	source_resync(s, reason);
+	if (!told)
+		source_resync(s, reason);
 	return 0;
 }
 

@@ -308,6 +308,9 @@ static void audit_done(struct source *s)
 	if (first && !s->dead && !s->resync_sent && !s->audit.standby &&
 	    (s->has_others || (s->wants_journal && !s->journal)))
 		source_resync(s, RESYNC_LISTEN_GAP);
+	/* There it may take for ever until the journal is read again. */
+	if (first && !s->dead && !s->resync_sent && s->audit.standby)
+		source_read_tell_lost(s);
 	if (!s->dead && (now != old || s->journal != was_journal))
 		source_tell(s, old);
 }

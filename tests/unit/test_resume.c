@@ -295,6 +295,9 @@ static void test_lanes_without_an_order(void **state)
 	expect_change(&a, 5, "orders", "a");
 	expect_change(&a, 6, "orders", "a");
 	expect_change(&a, 5, "orders", "a");
+	/* Nor was what lies before what it has named given with the past. */
+	fake_sink_submit(&t->fake, a_change(3, "a"));
+	expect_change(&a, 3, "orders", "a");
 	client_done(&a);
 }
 

@@ -110,6 +110,26 @@ static void test_counted_while_loading(_unused_ void **state)
 	assert_true(l->last == 101 && l->n_stored == 0);
 }
 
+/* What lies before the first that went to the store only is somebody else's: a file that cannot be opened need
+ * not be asked for it. */
+static void test_passed_at_a_position(_unused_ void **state)
+{
+	struct change *c = fake_change_new("a", 60);
+	struct lane *l;
+
+	spool_start();
+	l = lane_of("a");
+	l->last = 5;
+	window_pass(l, c, 60);
+	assert_true(l->last == 59);
+	window_pass(l, c, 61);
+	assert_true(l->last == 59);
+	/* What is told late may lie anywhere. */
+	window_count(l, 1, 0, 0);
+	assert_true(l->last == 0);
+	(void)change_unref(c);
+}
+
 /* --- what is too old --------------------------------------------------------------------------------- */
 
 static unsigned int n_expired;
@@ -513,6 +533,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		WINDOW_TEST(test_counted_while_loading),
+		WINDOW_TEST(test_passed_at_a_position),
 		WINDOW_TEST(test_expiry_of_what_is_loaded),
 		WINDOW_TEST(test_expiry_of_a_resync),
 		WINDOW_TEST(test_owed_since),

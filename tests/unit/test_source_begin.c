@@ -61,6 +61,45 @@ static void test_all_again(_unused_ void **state)
 	end(source_script_finish);
 }
 
+/* A standby has no journal that could tell. */
+static void test_all_again_of_a_standby(_unused_ void **state)
+{
+#define REFUSED                                                                                \
+	SEND_LISTEN,                                                                           \
+	{                                                                                      \
+		FAKE_INPUT,                                                                    \
+		{                                                                              \
+			"error:25006:cannot execute LISTEN during recovery", "end", "aborted", \
+				"end", "sync"                                                  \
+		}                                                                              \
+	}
+	static const struct fake_step script[] = {
+		CONNECT, SETTINGS, REFUSED, AUDIT("77|t|0|enabled", READABLE), SCRIPT_END,
+	};
+	static const struct fake_step again[] = {
+		{ FAKE_CONNECT, { NULL } },
+		FINISH,
+		{ FAKE_POLL, { "ok" } },
+		SETTINGS,
+		REFUSED,
+		AUDIT("77|t|0|enabled", READABLE),
+		SCRIPT_END,
+	};
+#undef REFUSED
+
+	start(script, NULL);
+	play();
+	told("waiting resolving connecting setting_up resync=condition_began cursor=/hidden (standby) "
+	     "catching_up listening attempted ");
+	for (int i = 0; i < 2; i++) {
+		fake_libpq_append(again);
+		source_read_again(t.source);
+		play();
+		told("waiting resolving connecting setting_up resync=spool_lost catching_up listening ");
+	}
+	end(source_script_finish);
+}
+
 /* The relay was started while its spool could not be opened. */
 static void test_a_cursor_that_is_found_late(_unused_ void **state)
 {
@@ -146,6 +185,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_latest),
 		TEST(test_all_again),
+		TEST(test_all_again_of_a_standby),
 		TEST(test_a_cursor_that_is_found_late),
 		TEST(test_latest_where_nobody_knows),
 		TEST(test_the_end_of_what_was_hidden),
