@@ -26,6 +26,9 @@ for argument in "$@"; do
 	esac
 done
 
+case "$START_TIMEOUT" in
+'' | *[!0-9]*) fail "START_TIMEOUT=$START_TIMEOUT: a number of seconds is wanted, such as 120" ;;
+esac
 image="$IMAGE_NAME:$IMAGE_TAG"
 id="$$-$(date +%s)"
 candidate="$IMAGE_NAME:building-$id"
@@ -39,7 +42,9 @@ run_docker() { $docker "$@"; }
 
 cleanup() {
 	status=$?
-	trap - EXIT INT TERM HUP
+	trap - EXIT
+	# A second Ctrl-C leaves nothing behind, either.
+	trap '' INT TERM HUP
 	if [ "$started" = yes ]; then run_docker rm -fv "$container" >/dev/null 2>&1 || :; fi
 	if [ "$built" = yes ]; then
 		run_docker rmi "$candidate" >/dev/null 2>&1 || :

@@ -8,7 +8,7 @@
 # directories of their own below /tmp, on free ports of 127.0.0.1. All of it is gone when it ends, however it ends; the packages,
 # build-demo/ and build-logs/ stay.
 set -u
-cd "$(dirname "$0")/.." || exit 1
+CDPATH='' cd -- "$(dirname -- "$0")/.." || exit 1
 # shellcheck source=tests/lib.sh
 . tests/lib.sh
 

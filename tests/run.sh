@@ -8,7 +8,7 @@
 # As root, or as a user with sudo (asked only when a package is missing). Builds in build-*/ inside the repository.
 # One line a step; the log of a step that failed, and at the end what failed, once more. The last line: N passed, N failed, N skipped.
 set -u
-cd "$(dirname "$0")/.." || exit 1
+CDPATH='' cd -- "$(dirname -- "$0")/.." || exit 1
 # shellcheck source=tests/lib.sh
 . tests/lib.sh
 

@@ -10,7 +10,7 @@
 # SOAK_SECONDS (600): how long the soak goes on. tests/bench/README.md says how to read what is printed.
 # As root, or as a user with sudo (asked only when a package is missing). Builds in build-bench/.
 set -u
-cd "$(dirname "$0")/../.." || exit 1
+CDPATH='' cd -- "$(dirname -- "$0")/../.." || exit 1
 # shellcheck source=tests/lib.sh
 . tests/lib.sh
 

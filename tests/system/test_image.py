@@ -359,6 +359,7 @@ def test_the_help_names_what_can_be_set(engine):
 FAILURES = {
     "no base image": (dict(base="no-such-image-anywhere:1"), "the base image no-such-image-anywhere:1 is neither here"),
     "no engine": (dict(DOCKER_HOST="unix:///nonexistent/docker.sock"), "the Docker engine does not answer"),
+    "no number": (dict(START_TIMEOUT="2m"), "START_TIMEOUT=2m: a number of seconds is wanted"),
     "no docker": (dict(PATH="{without_docker}"), "docker was not found"),
     "no server in the base": (dict(base="empty:1"), "no PostgreSQL server in this base image"),
     "a server that does not start": (dict(base="lame:1"), "a container of the new image does not start|did not come up"),
