@@ -92,8 +92,9 @@ $adopt$;
 -- The invariants:
 -- 1. A user's command never fails because of us. Whatever goes wrong inside becomes a WARNING.
 --    What passes on purpose: cancellation; what strikes at commit; and what a session can bring about, which would be a
---    way to change a schema unseen: a stack or a lock table that is filled to the brim, and a transaction that becomes
---    read only in the course of its command (only REINDEX gets here in one that was so before).
+--    way to change a schema unseen: a stack or a lock table that is filled to the brim, a transaction that becomes
+--    read only in the course of its command (only REINDEX gets here in one that was so before), and a serialization
+--    failure or a deadlock that somebody has prepared who may read the journal.
 -- 2. Nothing that a session can set alters or suppresses a row. Hence SECURITY DEFINER, a fixed
 --    search_path, and a SET for every setting that reaches the code below.
 -- 3. No table is read with the user's snapshot: under SERIALIZABLE such a read can fail the
@@ -128,7 +129,7 @@ BEGIN
 			system_identifier bigint NOT NULL,
 			database_oid oid NOT NULL,
 			payload json NOT NULL
-		);
+		) USING heap;
 		CREATE INDEX journal_id ON schema_notifications.journal (id);
 		CREATE INDEX journal_xid ON schema_notifications.journal (xid);
 	END IF;
@@ -144,7 +145,9 @@ BEGIN
 			install_id uuid NOT NULL DEFAULT gen_random_uuid(),
 			retention interval NOT NULL DEFAULT '7 days',
 			pruned_xid xid8
-		);
+		) USING heap;
+		-- Before the trigger, which would skip it in a session that restores as a replica.
+		INSERT INTO schema_notifications.meta (version) VALUES ('1.0');
 		CREATE TRIGGER skip_replicated
 			BEFORE INSERT OR UPDATE OR DELETE ON schema_notifications.meta
 			FOR EACH ROW EXECUTE FUNCTION schema_notifications.skip_row();
@@ -166,7 +169,7 @@ BEGIN
 			tag text NOT NULL,
 			objects text[] NOT NULL,
 			total bigint NOT NULL
-		) WITH (vacuum_truncate = false);
+		) USING heap WITH (vacuum_truncate = false);
 	END IF;
 
 	-- What counts is currval(), which is private to the session, and which nobody can change who may not use the
@@ -183,8 +186,16 @@ BEGIN
 END
 $tables$;
 
-INSERT INTO schema_notifications.meta (version) VALUES ('1.0')
-	ON CONFLICT (singleton) DO UPDATE SET version = excluded.version;
+DO $meta$
+DECLARE
+	role text := current_setting('session_replication_role');
+BEGIN
+	PERFORM set_config('session_replication_role', 'origin', true);
+	INSERT INTO schema_notifications.meta (version) VALUES ('1.0')
+		ON CONFLICT (singleton) DO UPDATE SET version = excluded.version;
+	PERFORM set_config('session_replication_role', role, true);
+END
+$meta$;
 
 -- What stays the same as long as a session lives. Each session makes its own plans, and the planner puts the values of
 -- immutable functions into them: these are asked once a session, and not once a command.
@@ -360,11 +371,12 @@ BEGIN
 			coalesce((array_agg(d.object) FILTER (WHERE d.named) || array_agg(d.object) FILTER (WHERE NOT d.named))[1:100],
 				'{}'),
 			count(*)
-		FROM schema_notifications.dropped(current_setting('quote_all_identifiers') = 'on') d
+		-- What an ALTER TABLE computes may have switched it off since.
+		FROM schema_notifications.dropped(hand_over.tag LIKE 'ALTER %' OR current_setting('quote_all_identifiers') = 'on') d
 		RETURNING setval('schema_notifications.handed_over_at', schema_notifications.address(h.ctid)) INTO address;
 	RETURN address;
 EXCEPTION
-	WHEN statement_too_complex OR out_of_memory OR program_limit_exceeded THEN
+	WHEN statement_too_complex OR out_of_memory OR program_limit_exceeded OR serialization_failure OR deadlock_detected THEN
 		RAISE;
 	WHEN OTHERS THEN
 		IF SQLSTATE = '25006' AND tag <> 'REINDEX' THEN
@@ -437,6 +449,7 @@ DECLARE
 	objects text[];
 	total bigint;
 	in_script boolean;
+	refused_by text;
 	dropped text[];
 	dropped_total bigint;
 	joined text;
@@ -469,7 +482,9 @@ BEGIN
 						EXECUTE 'ALTER EXTENSION " " UPDATE';
 					EXCEPTION
 						WHEN feature_not_supported THEN
-							in_script := true;
+							-- And not somebody's event trigger that guards extensions.
+							GET STACKED DIAGNOSTICS refused_by = PG_EXCEPTION_CONTEXT;
+							in_script := split_part(refused_by, E'\n', 1) LIKE '%ALTER EXTENSION " " UPDATE%';
 						WHEN OTHERS THEN
 							in_script := false;
 					END;
@@ -529,7 +544,8 @@ BEGIN
 				RETURNING j.id INTO row_id;
 			RETURN row_id;
 		EXCEPTION
-			WHEN statement_too_complex OR out_of_memory OR program_limit_exceeded THEN
+			WHEN statement_too_complex OR out_of_memory OR program_limit_exceeded
+				OR serialization_failure OR deadlock_detected THEN
 				RAISE;
 			WHEN OTHERS THEN
 				IF SQLSTATE = '25006' AND tag <> 'REINDEX' THEN
@@ -592,7 +608,8 @@ BEGIN
 				EXIT;
 			END IF;
 		EXCEPTION
-			WHEN statement_too_complex OR out_of_memory OR program_limit_exceeded THEN
+			WHEN statement_too_complex OR out_of_memory OR program_limit_exceeded
+				OR serialization_failure OR deadlock_detected THEN
 				RAISE;
 			WHEN OTHERS THEN
 				BEGIN
@@ -613,7 +630,12 @@ BEGIN
 	END LOOP;
 	IF row_id % 64 = 0 THEN
 		IF to_regprocedure('schema_notifications.prune()') IS NOT NULL THEN
-			row_id := schema_notifications.prune();
+			BEGIN
+				row_id := schema_notifications.prune();
+			EXCEPTION WHEN OTHERS THEN
+				-- Its settings want a superuser, and the owner may be one no more.
+				RAISE WARNING 'schema_notifications: pruning failed: %', SQLERRM;
+			END;
 		ELSE
 			RAISE WARNING 'schema_notifications: pruning failed: a function is missing';
 		END IF;
@@ -658,7 +680,8 @@ BEGIN
 				RETURN;
 			END IF;
 		EXCEPTION
-			WHEN statement_too_complex OR out_of_memory OR program_limit_exceeded THEN
+			WHEN statement_too_complex OR out_of_memory OR program_limit_exceeded
+				OR serialization_failure OR deadlock_detected THEN
 				RAISE;
 			WHEN OTHERS THEN
 				BEGIN
@@ -685,7 +708,12 @@ BEGIN
 	END LOOP;
 	IF row_id % 64 = 0 THEN
 		IF to_regprocedure('schema_notifications.prune()') IS NOT NULL THEN
-			row_id := schema_notifications.prune();
+			BEGIN
+				row_id := schema_notifications.prune();
+			EXCEPTION WHEN OTHERS THEN
+				-- Its settings want a superuser, and the owner may be one no more.
+				RAISE WARNING 'schema_notifications: pruning failed: %', SQLERRM;
+			END;
 		ELSE
 			RAISE WARNING 'schema_notifications: pruning failed: a function is missing';
 		END IF;

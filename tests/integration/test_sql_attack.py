@@ -728,3 +728,54 @@ def test_pg_monitor_reads_and_no_more(db):
 def open_install():
     with open(os.path.join(postgres.SQL_DIR, "install.sql"), encoding="utf-8") as f:
         return f.read()
+
+
+def test_a_conflict_that_a_reader_of_the_journal_prepares(db):
+    """Whoever may read the journal can make a SERIALIZABLE insertion into it fail: then the change fails, too, and is not unseen."""
+    reader, user = db.role(), db.role()
+    db.sql(f"GRANT pg_monitor TO {reader}; CREATE TABLE x (a int); INSERT INTO x VALUES (1);"
+           f"GRANT ALL ON x TO {user}; GRANT CREATE ON SCHEMA public TO {user}")
+    db.rows()
+    with contextlib.ExitStack() as stack:
+        def begin(role):
+            connection = stack.enter_context(contextlib.closing(db.connect(role, autocommit=False)))
+            connection.set_session(isolation_level="SERIALIZABLE")
+            return connection, connection.cursor()
+
+        _, reading = begin(reader)
+        reading.execute("SET LOCAL enable_indexscan = off; SET LOCAL enable_indexonlyscan = off; SET LOCAL enable_bitmapscan = off")
+        reading.execute("SELECT count(*) FROM schema_notifications.journal")
+        changing, cursor = begin(user)
+        cursor.execute("SELECT * FROM x")
+        writing, other = begin(user)
+        other.execute("UPDATE x SET a = a + 1")
+        writing.commit()
+        with pytest.raises(psycopg2.errors.SerializationFailure):
+            cursor.execute("CREATE TABLE hidden ()")
+            changing.commit()
+    assert db.rows() == [] and db.value("SELECT to_regclass('hidden')") is None
+
+
+def test_a_spelling_that_an_alter_table_chooses(db, attacker):
+    with db.session(attacker) as cursor:
+        cursor.execute("CREATE TABLE evil.t (a int, secret int); INSERT INTO evil.t VALUES (1)")
+        db.rows()
+        cursor.execute("SET quote_all_identifiers = on")
+        cursor.execute("ALTER TABLE evil.t DROP COLUMN secret, ALTER a TYPE text USING set_config('quote_all_identifiers', 'off', false)")
+    (row,) = db.rows()
+    assert "evil.t.secret" in [o["identity"] for o in row["objects"]]
+
+
+def test_a_guard_of_extensions_is_no_script(db, attacker):
+    """A DROP that says check_function_bodies = off looks like one of a script; somebody's trigger that refuses ALTER EXTENSION is no proof."""
+    db.sql("CREATE FUNCTION guard() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN"
+           " RAISE 'not here' USING ERRCODE = 'feature_not_supported'; END $$;"
+           "CREATE EVENT TRIGGER guard ON ddl_command_start WHEN TAG IN ('ALTER EXTENSION') EXECUTE FUNCTION guard()")
+    with db.session(attacker) as cursor:
+        cursor.execute("CREATE TABLE evil.t ()")
+        db.rows()
+        cursor.execute("SET check_function_bodies = off")
+        cursor.execute("DROP TABLE evil.t")
+    assert [(r["tag"], [o["identity"] for o in r["objects"]]) for r in db.rows()] == [("DROP TABLE", ["evil.t"])]
+    assert db.left_over() == 0
+    db.sql("DROP EVENT TRIGGER guard")

@@ -97,6 +97,22 @@ def test_installing_announces_nothing_and_is_silent(pg):
             assert cursor.fetchone() == ('"$user", public',)
 
 
+@pytest.mark.parametrize("form", FORMS)
+def test_installing_in_a_session_with_settings_of_its_own(pg, form):
+    """One that restores as a replica, or whose database has another access method for tables by default."""
+    with Database(pg, extension=False) as db:
+        db.sql("CREATE ACCESS METHOD other TYPE TABLE HANDLER heap_tableam_handler")
+        settings = "SET session_replication_role = replica; SET default_table_access_method = other; "
+        db.sql(settings + ("CREATE EXTENSION schema_notifications" if form == "extension" else script("install.sql")))
+        assert [row[0] for row in meta(db)] == ["1.0"]
+        assert db.sql("SELECT DISTINCT a.amname FROM pg_class c JOIN pg_am a ON a.oid = c.relam"
+                      " WHERE c.relnamespace = 'schema_notifications'::regnamespace AND c.relkind = 'r'") == [("heap",)]
+        if form == "install.sql":
+            db.sql("UPDATE schema_notifications.meta SET version = 'old'")
+            db.sql("SET session_replication_role = replica; " + script("install.sql"))
+            assert [row[0] for row in meta(db)] == ["1.0"]
+
+
 def test_install_sql_by_psql_and_again(pg):
     """In every way that people run a script; rows and install_id survive."""
     path = os.path.join(postgres.SQL_DIR, "install.sql")

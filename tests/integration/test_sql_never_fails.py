@@ -284,6 +284,20 @@ def test_serializable_under_load_with_pruning(db):
     assert db.value("SELECT count(*) FROM schema_notifications.journal WHERE payload::text = '{}'") < 3000
 
 
+def test_an_owner_who_is_no_superuser_any_more(pg):
+    """He may not set all that the pruning sets: that is a warning, now and then."""
+    with Database(pg, extension=False) as db:
+        owner = db.role("LOGIN SUPERUSER")
+        db.sql("CREATE EXTENSION schema_notifications", user=owner)
+        db.server.sql(f"ALTER ROLE {owner} NOSUPERUSER")
+        with db.session() as cursor:
+            for i in range(70):
+                cursor.execute("COMMENT ON SCHEMA public IS %s", (str(i),))
+            assert any("pruning failed" in n for n in cursor.connection.notices)
+        assert len(db.rows()) == 70
+        db.sql("DROP EXTENSION schema_notifications")
+
+
 def test_read_only_transactions(db):
     """DDL is refused there, but REINDEX is not (17 and later): it rings, and no row can be written."""
     db.sql("CREATE TABLE t (a int PRIMARY KEY)")
