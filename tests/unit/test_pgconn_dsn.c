@@ -66,6 +66,9 @@ static void test_check_dsn(_unused_ void **state)
 	check("hostaddr=192.0.2.256", false, "hostaddr is no numeric address");
 	check("host=db hostaddr=192.0.2.1", false, NULL);
 	check("hostaddr=2001:db8::1", false, NULL);
+	/* The interface may come later. */
+	check("hostaddr=fe80::1%nosuch0", false, NULL);
+	check("hostaddr=hunter2%nosuch0", false, "hostaddr is no numeric address");
 	check("host=db keepalives_idle=hunter2", false, "keepalives_idle is no whole number");
 	check("host=db keepalives=on", false, "keepalives is no whole number");
 	check("host=db keepalives_count=3x", false, "keepalives_count is no whole number");
