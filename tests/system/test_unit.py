@@ -422,6 +422,25 @@ def test_the_watchdog_ends_a_process_that_hangs(machine, service):
     service.wait_delivered(service.change())
 
 
+def test_a_daemon_of_another_user_is_seen(machine, service):
+    """The unit sees no process of others (ProtectProc); one that somebody has begun by hand holds the directory's lock all the same."""
+    service.start()
+    service.wait_listening()
+    machine.systemctl("stop", UNIT)
+    service.write({"sinks": {"hook": {"type": "webhook", "url": service.hook.url}}})
+    machine.run("systemd-run", "--quiet", "--unit=by-hand", "schemarelay", "run", "--config", CONFIG)
+    try:
+        by_hand = lambda: machine.run("journalctl", "-q", "-o", "cat", "-u", "by-hand").stdout  # noqa: E731
+        wait_until(lambda: "ready: " in by_hand(), by_hand)
+        assert machine.systemctl("start", UNIT, check=False).returncode != 0
+        machine.wait_journal(r"another schemarelay \(process \d+\) works in /var/lib/schemarelay", service.since)
+    finally:
+        machine.systemctl("stop", UNIT, check=False)
+        machine.systemctl("stop", "by-hand")
+    machine.systemctl("reset-failed", UNIT, check=False)
+    service.start()
+
+
 # --- what surrounds it ------------------------------------------------------------------------------
 
 
